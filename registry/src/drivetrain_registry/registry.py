@@ -1,0 +1,208 @@
+"""Names to parts: resolve a name without importing anything, then load that one part."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from drivetrain_registry.discovery import Entry, discover
+from drivetrain_registry.errors import (
+    AmbiguousNameError,
+    NameTakenError,
+    UnknownDistributionError,
+    UnknownNameError,
+)
+from drivetrain_registry.explanations import (
+    explain_ambiguous,
+    explain_no_text,
+    explain_unknown,
+    explain_wrong_distribution,
+)
+from drivetrain_registry.kinds import Kind, find_kind
+from drivetrain_registry.loading import check_api_version, load_dotted_path, load_entry
+from drivetrain_registry.messages import join
+from drivetrain_registry.requirements import normalize
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A part that a name led to.
+
+    Attributes:
+        name: The name that was asked for.
+        part: The object behind it.
+        entry: The installed entry it came from; None for a dotted path or a registered object.
+    """
+
+    name: str
+    part: object
+    entry: Entry | None = None
+
+    @property
+    def title(self) -> str:
+        """Name and origin, as messages give them: ``'lion' (drivetrain-lion 1.0)``."""
+        return f"{self.name!r} ({self.entry.provider})" if self.entry else f"{self.name!r}"
+
+
+class Registry:
+    """All names that can be typed, and the way from each to its part.
+
+    Args:
+        entries: The installed names to know of. By default they are read from the metadata of what
+            is installed, once, at the first question.
+
+    Example:
+        >>> registry = Registry()
+        >>> registry.load("optimizer", "galore_adamw").part
+        <class 'drivetrain_galore.optimizer.GaLoreAdamW'>
+    """
+
+    def __init__(self, entries: Iterable[Entry] | None = None) -> None:
+        self._given = None if entries is None else tuple(entries)
+        self._entries = self._given
+        self._registered: dict[tuple[Kind, str], object] = {}
+        self._loaded: dict[Entry, object] = {}
+
+    # -- what there is ----------------------------------------------------------------------------
+
+    def entries(self, kind: Kind | str | None = None) -> tuple[Entry, ...]:
+        """Installed names, of one kind or of all. Imports nothing."""
+        if self._entries is None:
+            self._entries = discover()
+        if kind is None:
+            return self._entries
+        kind = _as_kind(kind)
+        return tuple(entry for entry in self._entries if entry.kind == kind)
+
+    def names(self, kind: Kind | str) -> list[str]:
+        """Every name of a kind, installed or registered, sorted."""
+        kind = _as_kind(kind)
+        registered = {name for registered_kind, name in self._registered if registered_kind == kind}
+        return sorted({entry.name for entry in self.entries(kind)} | registered)
+
+    def refresh(self) -> None:
+        """Forget what was read: look again at what is installed at the next question.
+
+        Entries that were given stay, and so does what was registered.
+        """
+        self._entries = self._given
+        self._loaded.clear()
+        importlib.invalidate_caches()
+
+    # -- adding in a script -----------------------------------------------------------------------
+
+    def register(self, kind: Kind | str, name: str, part: object, *, replace: bool = False) -> None:
+        """Make ``part`` available under ``name`` in this process.
+
+        Args:
+            kind: The kind of part.
+            name: Letters, digits, ``_`` and ``-``.
+            part: What a plugin's entry point would lead to.
+            replace: Take the name even if it leads somewhere already.
+
+        Raises:
+            NameTakenError: The name is installed or registered, and ``replace`` is not set.
+            ValueError: The name has other characters: it could not be told from a dotted path or a
+                qualified name.
+        """
+        kind = _as_kind(kind)
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
+            raise ValueError(f"`name`: {name!r} cannot be registered. Use letters, digits, '_', '-'.")
+        if not replace and name in self.names(kind):
+            providers = [entry.provider for entry in self.entries(kind) if entry.name == name]
+            raise NameTakenError(
+                kind.option,
+                name,
+                f"is taken by {join(providers) or 'an earlier `register`'}. "
+                "Choose another name, or pass `replace=True`.",
+            )
+        self._registered[kind, name] = part
+
+    # -- from a name to its part ------------------------------------------------------------------
+
+    def resolve(self, kind: Kind | str, name: str, *, option: str | None = None) -> Entry | None:
+        """Find the installed entry behind a name without importing it.
+
+        Args:
+            kind: The kind of part.
+            name: An installed name, a qualified one (``distribution:name``), a registered one, or a
+                dotted path.
+            option: The argument to name in errors; by default the kind's own.
+
+        Returns:
+            The entry, or None where the name is registered in this process or a dotted path.
+
+        Raises:
+            UnknownNameError: Nothing provides the name.
+            AmbiguousNameError: Several distributions do.
+            UnknownDistributionError: A qualified name gives a distribution that does not.
+        """
+        kind = _as_kind(kind)
+        option = option or kind.option
+        if not isinstance(name, str):
+            raise UnknownNameError(option, name, explain_no_text(self, kind, name))
+        if (kind, name) in self._registered:
+            return None
+        if ":" in name:
+            return self._resolve_qualified(kind, name, option)
+        found = [entry for entry in self.entries(kind) if entry.name == name]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise AmbiguousNameError(option, name, explain_ambiguous(found))
+        if "." in name:
+            return None
+        raise UnknownNameError(option, name, explain_unknown(self, kind, name))
+
+    def load(self, kind: Kind | str, name: str, *, option: str | None = None) -> Resolved:
+        """Find a name and import the part behind it, and no other.
+
+        Raises:
+            RegistryError: One subclass for each thing that can be wrong; besides those of
+                `resolve`, `DottedPathError`, `BrokenPluginError`, `MissingLibraryError` and
+                `IncompatiblePluginError`.
+        """
+        kind = _as_kind(kind)
+        option = option or kind.option
+        entry = self.resolve(kind, name, option=option)
+        if entry is not None:
+            part = self._load_entry(entry, option, name)
+        elif (kind, name) in self._registered:
+            part = self._registered[kind, name]
+        else:
+            part = load_dotted_path(name, option)
+        check_api_version(option, name, part, entry)
+        return Resolved(name, part, entry)
+
+    def _resolve_qualified(self, kind: Kind, qualified: str, option: str) -> Entry:
+        distribution, _, name = qualified.partition(":")
+        for entry in self.entries(kind):
+            if entry.name == name and normalize(entry.distribution) == normalize(distribution):
+                return entry
+        raise UnknownDistributionError(
+            option, qualified, explain_wrong_distribution(self, kind, qualified)
+        )
+
+    def _load_entry(self, entry: Entry, option: str, name: str) -> object:
+        if entry not in self._loaded:
+            self._loaded[entry] = load_entry(entry, option, name)
+        return self._loaded[entry]
+
+
+_default = Registry()
+
+
+def default_registry() -> Registry:
+    """The registry of this process: what is installed, and what `register` added."""
+    return _default
+
+
+def register(kind: str, name: str, part: object, *, replace: bool = False) -> None:
+    """Make ``part`` available under ``name`` in this process, as a plugin would. See `Registry.register`."""
+    _default.register(kind, name, part, replace=replace)
+
+
+def _as_kind(kind: Kind | str) -> Kind:
+    return find_kind(kind) if isinstance(kind, str) else kind

@@ -1,0 +1,63 @@
+"""What every test gets: our own plugins alone, one thread, and a folder of its own to be in."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in subprocesses
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path
+
+import pytest
+
+from drivetrain_registry import Entry, Registry, discover
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+OUR_PLUGINS = {
+    f"drivetrain-{project.parent.name}" for project in REPOSITORY.glob("plugins/*/pyproject.toml")
+}
+
+
+@pytest.fixture(scope="session")
+def our_entries() -> list[Entry]:
+    """The names that this repository's own plugins offer."""
+    return [entry for entry in discover() if entry.distribution in OUR_PLUGINS]
+
+
+@pytest.fixture(autouse=True)
+def isolated_registry(
+    request: pytest.FixtureRequest, our_entries: list[Entry], monkeypatch: pytest.MonkeyPatch
+) -> Registry:
+    """The default registry, made anew for each test: what a test registers is gone after it.
+
+    It knows this repository's plugins, whatever else is installed, unless the test asks for the
+    fixture `installed_plugins`.
+    """
+    sees_all = "installed_plugins" in request.fixturenames
+    registry = Registry() if sees_all else Registry(our_entries)
+    monkeypatch.setattr("drivetrain_registry.registry._default", registry)
+    return registry
+
+
+@pytest.fixture
+def installed_plugins(isolated_registry: Registry) -> Registry:
+    """For a test that wants the default registry to look at what is really installed."""
+    return isolated_registry
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test is in an empty folder: what a run writes by default stays out of the repository."""
+    folder = tmp_path_factory.mktemp("cwd")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tests run in as many processes as there are cores."""
+    import torch
+
+    torch.set_num_threads(1)
