@@ -1,0 +1,29 @@
+"""Arguments of checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drivetrain.arguments.choices import SaveStrategy
+from drivetrain.arguments.fields import argument
+
+
+@dataclass
+class CheckpointArguments:
+    """What of a run is kept on disk."""
+
+    save_strategy: SaveStrategy | str = argument(
+        "steps",
+        "When to save: 'no', 'steps' (every `save_steps`, and at the end), 'epoch', or 'best' "
+        "(whenever an evaluation gives a new best metric).",
+    )
+    save_steps: float = argument(500, "Updates between two saves; below 1, a share of all updates.")
+    save_total_limit: int | None = argument(
+        None, "Checkpoints to keep; older ones are deleted, the best one never is."
+    )
+    save_only_model: bool = argument(
+        False, "Save the model alone. Training cannot be resumed from such a checkpoint."
+    )
+    load_best_model_at_end: bool = argument(
+        False, "Load the best model when training ends. Its checkpoint is kept."
+    )

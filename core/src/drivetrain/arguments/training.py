@@ -1,0 +1,31 @@
+"""Arguments of the run as a whole: where it writes, how long it is, what it starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drivetrain.arguments.fields import argument, argument_factory
+
+
+@dataclass
+class RunArguments:
+    """What a run is. Its first field is the one that is given without a name."""
+
+    output_dir: str = argument(
+        "trainer_output", "The folder for checkpoints, logs and what the reporters write."
+    )
+    per_device_train_batch_size: int = argument(8, "Samples in a training micro-batch, on each device.")
+    gradient_accumulation_steps: int = argument(
+        1, "Micro-batches whose gradients are added up before each update."
+    )
+    num_train_epochs: float = argument(
+        3.0, "Passes over the training data. A fraction trains that part of the last pass."
+    )
+    max_steps: int = argument(
+        -1,
+        "Updates in the run, if positive; overrides `num_train_epochs` and repeats the data as needed.",
+    )
+    seed: int = argument(42, "Seed of every random number generator, set when the trainer is made.")
+    plugins: list[str] = argument_factory(
+        list, "Plugins that only implement hooks, by name, in the order in which they are called."
+    )

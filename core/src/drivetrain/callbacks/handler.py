@@ -1,0 +1,193 @@
+"""The callbacks of a run as one ordered handler, and that handler as one listener of the hooks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from drivetrain.callbacks.callback import EVENTS, TrainerCallback
+from drivetrain.hookspecs import hookimpl
+from drivetrain.state import TrainerControl
+
+if TYPE_CHECKING:
+    from drivetrain.arguments import TrainingArguments
+    from drivetrain.state import TrainerState
+    from drivetrain.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+_RESET_BEFORE = {
+    "on_train_begin": ("should_training_stop",),
+    "on_epoch_begin": ("should_epoch_stop",),
+    "on_step_begin": ("should_log", "should_evaluate", "should_save"),
+    "on_evaluate": ("should_evaluate",),
+    "on_save": ("should_save",),
+    "on_log": ("should_log",),
+}
+"""The switches that an event sets back before its callbacks are called."""
+
+Callback = TrainerCallback | type[TrainerCallback]
+
+
+class CallbackHandler(TrainerCallback):
+    """Calls callbacks in the order in which they were given, each with what the one before decided.
+
+    Each event is a method that takes ``args``, ``state`` and ``control`` and returns the control.
+    """
+
+    def __init__(
+        self,
+        callbacks: Iterable[Callback],
+        model: Any = None,
+        processing_class: Any = None,
+        optimizer: Any = None,
+        lr_scheduler: Any = None,
+    ) -> None:
+        self.callbacks: list[TrainerCallback] = []
+        self.model = model
+        self.processing_class = processing_class
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        self.train_dataloader: Any = None
+        self.eval_dataloader: Any = None
+        self._listeners: dict[str, list[Callable[..., Any]]] = {}
+        for callback in callbacks:
+            self.add_callback(callback)
+
+    @property
+    def callback_list(self) -> str:
+        """The class names of the callbacks, a line each."""
+        return "\n".join(type(callback).__name__ for callback in self.callbacks)
+
+    def add_callback(self, callback: Callback) -> None:
+        """Append a callback, given as an instance or as a class to make one of."""
+        instance = callback() if isinstance(callback, type) else callback
+        if any(type(known) is type(instance) for known in self.callbacks):
+            logger.warning(
+                "A %s is added to a trainer that has one already. Its callbacks are now: %s.",
+                type(instance).__name__,
+                ", ".join(self.callback_list.split("\n")),
+            )
+        self.callbacks.append(instance)
+        self._listeners.clear()
+
+    def pop_callback(self, callback: Callback) -> TrainerCallback | None:
+        """Remove and return a callback, or the first of a class; None if there is none."""
+        for known in self.callbacks:
+            if known is callback or (isinstance(callback, type) and isinstance(known, callback)):
+                self.callbacks.remove(known)
+                self._listeners.clear()
+                return known
+        return None
+
+    def remove_callback(self, callback: Callback) -> None:
+        """Remove a callback, or the first of a class."""
+        self.pop_callback(callback)
+
+    def is_heard(self, event: str) -> bool:
+        """Whether any callback does something at an event, or the event sets a switch back."""
+        return event in _RESET_BEFORE or bool(self._listeners_of(event))
+
+    def call_event(
+        self,
+        event: str,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> TrainerControl:
+        """Call one event of every callback; return the control as they leave it."""
+        for switch in _RESET_BEFORE.get(event, ()):
+            setattr(control, switch, False)
+        for listener in self._listeners_of(event):
+            result = listener(
+                args,
+                state,
+                control,
+                model=self.model,
+                processing_class=self.processing_class,
+                optimizer=self.optimizer,
+                lr_scheduler=self.lr_scheduler,
+                train_dataloader=self.train_dataloader,
+                eval_dataloader=self.eval_dataloader,
+                **kwargs,
+            )
+            if isinstance(result, dict):
+                control.update(result, f"{getattr(listener, '__qualname__', listener)}")
+            elif result is not None:
+                control = result
+        return control
+
+    def _listeners_of(self, event: str) -> list[Callable[..., Any]]:
+        """Methods of the callbacks that do something at an event: made once, for it is asked at each step."""
+        if event not in self._listeners:
+            methods = [getattr(callback, event, None) for callback in self.callbacks]
+            nothing = getattr(TrainerCallback, event)
+            self._listeners[event] = [
+                method
+                for method in methods
+                if method and getattr(method, "__func__", None) is not nothing
+            ]
+        return self._listeners[event]
+
+
+def _handler_event(event: str) -> Callable[..., TrainerControl]:
+    def call(
+        self: CallbackHandler,
+        args: Any,
+        state: Any,
+        control: TrainerControl,
+        *details: Any,
+        **kwargs: Any,
+    ) -> TrainerControl:
+        named = dict(zip(_DETAILS.get(event, ()), details, strict=False))
+        return self.call_event(event, args, state, control, **named, **kwargs)
+
+    call.__name__ = event
+    call.__doc__ = f"Call `{event}` of every callback, and return the control."
+    return call
+
+
+_DETAILS = {"on_evaluate": ("metrics",), "on_predict": ("metrics",), "on_log": ("logs",)}
+
+for _event in EVENTS:
+    setattr(CallbackHandler, _event, _handler_event(_event))
+
+
+class CallbackListener:
+    """The handler as a listener of the run's hooks: what its callbacks decide becomes the run's control."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def _call(self, event: str, **details: Any) -> None:
+        trainer = self.trainer
+        trainer.control = trainer.callback_handler.call_event(
+            event, trainer.args, trainer.state, trainer.control, **details
+        )
+
+
+def _listener_hook(event: str) -> Callable[..., None]:
+    # pluggy passes on what the parameters' names ask for, so the three shapes are written out.
+    if event == "on_log":
+
+        def hook(self: CallbackListener, logs: Any) -> None:
+            self._call(event, logs=logs)
+
+    elif event in _DETAILS:
+
+        def hook(self: CallbackListener, metrics: Any) -> None:  # type: ignore[misc]
+            self._call(event, metrics=metrics)
+
+    else:
+
+        def hook(self: CallbackListener) -> None:  # type: ignore[misc]
+            self._call(event)
+
+    hook.__name__ = event
+    return hookimpl(hook)
+
+
+for _event in EVENTS:
+    setattr(CallbackListener, _event, _listener_hook(_event))

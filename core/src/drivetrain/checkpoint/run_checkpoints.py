@@ -1,0 +1,121 @@
+"""What a run's checkpoint consists of: writing and reading it for a trainer."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+import drivetrain
+from drivetrain.checkpoint import layout
+from drivetrain.checkpoint.random_state import capture_random_state
+from drivetrain.checkpoint.rotation import rotate
+from drivetrain.checkpoint.tensors import load_tensors, load_weights, save_tensors, save_weights
+from drivetrain.checkpoint.writing import stage
+from drivetrain.state import TrainerState
+
+if TYPE_CHECKING:
+    from drivetrain.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+def write(trainer: Trainer) -> Path:
+    """Write a checkpoint of the trainer's current update, then delete those beyond the limit."""
+    args, state = trainer.args, trainer.state
+    output_dir = Path(args.output_dir)
+    target = output_dir / layout.checkpoint_name(state.global_step)
+    _find_best(state, output_dir, target)
+    with stage(target, _facts(trainer)) as folder:
+        trainer.save_model(folder, _internal_call=True)
+        if not args.save_only_model:
+            _write_optimization(trainer, folder)
+        state.collect_states(trainer.stateful_callbacks())
+        state.save_to_json(folder / layout.STATE)
+        trainer.hooks.call("write_checkpoint", folder=folder)
+    rotate(output_dir, args.save_total_limit, state.best_model_checkpoint)
+    return target
+
+
+def write_model(trainer: Trainer, folder: Path) -> None:
+    """Write the model, what processes its data, and the arguments, to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_pretrained = getattr(trainer.model, "save_pretrained", None)
+    if callable(save_pretrained):
+        save_pretrained(str(folder))
+    else:
+        save_weights(trainer.model, folder)
+    processing = trainer.processing_class
+    if processing is None:
+        processing = getattr(trainer.data_collator, "tokenizer", None)
+    if callable(getattr(processing, "save_pretrained", None)):
+        processing.save_pretrained(str(folder))
+    (folder / layout.ARGUMENTS).write_text(trainer.args.to_json_string() + "\n", encoding="utf-8")
+
+
+def read_model(model: nn.Module, checkpoint: Path) -> None:
+    """Read the model's weights from a checkpoint."""
+    load_weights(model, checkpoint)
+
+
+def read_state(checkpoint: Path) -> TrainerState:
+    """Read where the run was when the checkpoint was saved."""
+    state = TrainerState.load_from_json(checkpoint / layout.STATE)
+    if state.best_model_checkpoint is not None and not Path(state.best_model_checkpoint).is_dir():
+        beside = checkpoint.parent / Path(state.best_model_checkpoint).name
+        found = beside if beside.is_dir() else None
+        if found is None:
+            logger.warning("The best checkpoint, %s, is gone.", state.best_model_checkpoint)
+        state.best_model_checkpoint = str(found) if found else None
+    return state
+
+
+def read_optimization(trainer: Trainer, checkpoint: Path) -> None:
+    """Read the state of optimizer, schedule, precision and of parts that keep something of their own."""
+    trainer.optimizer.load_state_dict(load_tensors(checkpoint / layout.OPTIMIZER))
+    trainer.lr_scheduler.load_state_dict(load_tensors(checkpoint / layout.SCHEDULER))
+    if (checkpoint / layout.SCALER).is_file():
+        trainer.precision.load_state_dict(load_tensors(checkpoint / layout.SCALER))
+    trainer.hooks.call("read_checkpoint", folder=checkpoint)
+
+
+def _write_optimization(trainer: Trainer, folder: Path) -> None:
+    args = trainer.args
+    save_tensors(trainer.optimizer.state_dict(), folder / layout.OPTIMIZER)
+    save_tensors(trainer.lr_scheduler.state_dict(), folder / layout.SCHEDULER)
+    scaler = trainer.precision.state_dict()
+    if scaler:
+        save_tensors(scaler, folder / layout.SCALER)
+    name = layout.random_state_name(args.process_index, args.world_size)
+    save_tensors(capture_random_state(), folder / name)
+
+
+def _find_best(state: TrainerState, output_dir: Path, target: Path) -> None:
+    """Note the checkpoint of the best update, if it is this one or an earlier one that is there."""
+    if state.best_global_step is None:
+        return
+    best = output_dir / layout.checkpoint_name(state.best_global_step)
+    if best == target or best.is_dir():
+        state.best_model_checkpoint = str(best)
+
+
+def _facts(trainer: Trainer) -> dict[str, Any]:
+    return {
+        "step": trainer.state.global_step,
+        "world_size": trainer.args.world_size,
+        "versions": {
+            "drivetrain": drivetrain.__version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+        "parts": {
+            "optim": trainer.args.optim,
+            "lr_scheduler_type": trainer.args.lr_scheduler_type,
+            "precision": trainer.precision.name,
+            "strategy": trainer.strategy.name,
+        },
+    }

@@ -1,0 +1,206 @@
+"""`drivetrain plugins show NAME`: load one plugin and print what it says about itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+from dataclasses import asdict, dataclass, field
+
+from drivetrain.cli.inspection import (
+    Option,
+    examples_of,
+    explain_wrong_kind,
+    find_plugin_class,
+    first_paragraph,
+    read_option_fields,
+)
+from drivetrain.cli.tables import format_table, terminal_width
+from drivetrain.parts import BASE_CLASSES
+from drivetrain_registry import (
+    KINDS,
+    BrokenPluginError,
+    IncompatiblePluginError,
+    Kind,
+    RegistryError,
+    Resolved,
+    WrongKindError,
+    default_registry,
+)
+from drivetrain_registry.catalogue import CATALOGUE
+from drivetrain_registry.kinds import OPTIMIZER, PLUGIN, REPORTER, SCHEDULER, SEARCHER, find_kind
+from drivetrain_registry.messages import find_near
+
+_OPTIONS_ARGUMENTS = {OPTIMIZER: "optim_args", SCHEDULER: "lr_scheduler_kwargs"}
+_BROKEN, _MISUSED = 1, 2
+
+
+@dataclass(frozen=True)
+class PluginPage:
+    """What is printed of one plugin.
+
+    Attributes:
+        argument: The training argument that names it.
+        options_argument: The one that holds its options; empty if there is none.
+        example: A line to type.
+    """
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    code: str
+    summary: str
+    argument: str
+    options_argument: str
+    options: list[Option]
+    example: str
+    cannot: dict[str, str] = field(default_factory=dict)
+    unused_arguments: list[str] = field(default_factory=list)
+
+
+def show_plugin(name: str, kind_name: str | None, *, as_json: bool) -> int:
+    """Print the page of a name, one for each kind that has it; return the exit status."""
+    try:
+        kinds = [find_kind(kind_name)] if kind_name else _find_kinds(name)
+        pages = [_read_page(kind, name) for kind in kinds]
+    except (BrokenPluginError, IncompatiblePluginError, WrongKindError) as error:
+        print(error, file=sys.stderr)
+        return _BROKEN
+    except RegistryError as error:
+        print(error, file=sys.stderr)
+        return _MISUSED
+    if as_json:
+        print(json.dumps([asdict(page) for page in pages], indent=2))
+    else:
+        print("\n\n".join("\n".join(_describe(page)) for page in pages))
+    return 0
+
+
+def _find_kinds(name: str) -> list[Kind]:
+    """The kinds in which a name leads somewhere; where there is none, one to say so for."""
+    registry = default_registry()
+    if ":" in name:
+        kinds = [kind for kind in KINDS if name.partition(":")[2] in registry.names(kind)]
+        matching = [kind for kind in kinds if _can_resolve(kind, name)]
+        return matching or kinds[:1] or [OPTIMIZER]
+    kinds = [kind for kind in KINDS if name in registry.names(kind)]
+    if not kinds and "." in name:
+        return [_find_kind_of_code(name)]
+    return kinds or [_guess_kind(name)]
+
+
+def _can_resolve(kind: Kind, name: str) -> bool:
+    try:
+        default_registry().resolve(kind, name)
+    except RegistryError:
+        return False
+    return True
+
+
+def _guess_kind(name: str) -> Kind:
+    """The kind that an unknown name was most likely meant for: its message has the near matches."""
+    known = {kind: set(default_registry().names(kind)) for kind in KINDS}
+    for kind, listed in CATALOGUE:
+        known[kind].add(listed)
+    in_catalogue = [kind for kind, listed in CATALOGUE if listed == name]
+    near = find_near(name, set().union(*known.values()))
+    return in_catalogue[0] if in_catalogue else next(k for k in KINDS if not near or near[0] in known[k])
+
+
+def _find_kind_of_code(path: str) -> Kind:
+    """The first kind that the object at a dotted path can be a part of."""
+    if os.getcwd() not in sys.path:  # a console script does not search where it is typed; scripts do
+        sys.path.insert(0, os.getcwd())
+    part = default_registry().load(PLUGIN, path, option="NAME").part
+    for kind, base in BASE_CLASSES.items():
+        if isinstance(part, type) and issubclass(part, base):
+            return kind
+    return next((kind for kind in BASE_CLASSES if find_plugin_class(kind, part)), PLUGIN)
+
+
+def _read_page(kind: Kind, name: str) -> PluginPage:
+    resolved = default_registry().load(kind, name)
+    cls = find_plugin_class(kind, resolved.part)
+    if cls is None:
+        raise WrongKindError(kind.option, name, explain_wrong_kind(kind, resolved.part))
+    entry = resolved.entry
+    options = _read_options(kind, resolved, cls)
+    return PluginPage(
+        kind=kind.name,
+        name=entry.name if entry else name,
+        distribution=entry.distribution if entry else "",
+        version=entry.version if entry else "",
+        code=entry.value if entry else name,
+        summary=first_paragraph(cls),
+        argument=kind.option,
+        options_argument=_OPTIONS_ARGUMENTS.get(kind, ""),
+        options=options,
+        example=_make_example(kind, name, options),
+        cannot={str(feature): reason for feature, reason in getattr(cls, "cannot", {}).items()},
+        unused_arguments=list(getattr(cls, "unused_arguments", ())),
+    )
+
+
+def _read_options(kind: Kind, resolved: Resolved, cls: type) -> list[Option]:
+    try:
+        return read_option_fields(cls)
+    except (TypeError, NameError) as error:
+        provider = resolved.entry.provider if resolved.entry else "code of yours"
+        raise BrokenPluginError(
+            kind.option,
+            resolved.name,
+            f"is provided by {provider}, and its `Options` cannot be read: {error}. Tell its authors.",
+        ) from error
+
+
+def _make_example(kind: Kind, name: str, options: list[Option]) -> str:
+    if kind == SEARCHER:
+        return f"trainer.hyperparameter_search(backend={json.dumps(name)})"
+    value = json.dumps([name] if kind in (REPORTER, PLUGIN) else name)
+    example = f"{kind.option}={value}"
+    values = ", ".join(f"{key}={default}" for key, default in examples_of(options))
+    if values and kind in _OPTIONS_ARGUMENTS:
+        example += f", {_OPTIONS_ARGUMENTS[kind]}={_quote(values)}"
+    return f'TrainingArguments("out", {example})'
+
+
+def _quote(text: str) -> str:
+    return repr(text) if '"' in text else f'"{text}"'
+
+
+def _describe(page: PluginPage) -> list[str]:
+    width = terminal_width()
+    origin = f"{page.distribution} {page.version}" if page.distribution else "code that is not packaged"
+    options = f", options in `{page.options_argument}`" if page.options_argument else ""
+    lines = [
+        f"{page.kind} {page.name}",
+        f"  from      {origin}",
+        f"  code      {page.code}",
+        f"  argument  `{page.argument}`{options}",
+    ]
+    if page.summary:
+        lines += ["", *textwrap.wrap(page.summary, (width or 100) - 2)]
+    return [*lines, *_describe_options(page), *_describe_limits(page), "", f"Type: {page.example}"]
+
+
+def _describe_options(page: PluginPage) -> list[str]:
+    if not page.options:
+        return ["", "It has no options."]
+    rows = [
+        (option.name, option.type, "required" if option.default is None else option.default)
+        for option in page.options
+    ]
+    # Not cut to the terminal: the type may be a list of what can be typed.
+    return ["", *format_table(("OPTION", "TYPE", "DEFAULT"), rows)]
+
+
+def _describe_limits(page: PluginPage) -> list[str]:
+    lines = []
+    if page.cannot:
+        lines += ["", "It cannot be combined with"]
+        lines += [f"  {feature}: {reason}" for feature, reason in page.cannot.items()]
+    if page.unused_arguments:
+        lines += ["", f"It does not use: {', '.join(page.unused_arguments)}"]
+    return lines

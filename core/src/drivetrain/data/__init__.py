@@ -1,0 +1,1 @@
+"""Data: from samples to batches, in an order that can be entered anywhere."""

@@ -1,0 +1,24 @@
+"""Lengths of data sets and loaders, some of which have none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def length_of(thing: Any) -> int | None:
+    """``len(thing)``, or None where there is no such thing (iterable data sets and their loaders)."""
+    try:
+        return len(thing)
+    except (TypeError, AttributeError, NotImplementedError):
+        return None
+
+
+def batch_size_of(batch: Any) -> int | None:
+    """The first dimension of the first tensor in a batch, however nested; None if there is none."""
+    if hasattr(batch, "shape"):
+        return int(batch.shape[0]) if len(batch.shape) > 0 else None
+    members = (
+        batch.values() if hasattr(batch, "values") else batch if isinstance(batch, (list, tuple)) else ()
+    )
+    sizes = (batch_size_of(member) for member in members)
+    return next((size for size in sizes if size is not None), None)

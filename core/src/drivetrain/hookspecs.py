@@ -1,0 +1,236 @@
+"""Every hook that a run calls, by phase. This is the page that authors of plugins read.
+
+A part that an argument names (an optimizer, a precision, a plugin of ``plugins=[...]``) implements a
+hook by having a method of its name, marked with `hookimpl`, that takes any of the hook's parameters::
+
+    class StopOnNan(Plugin):
+        @hookimpl
+        def on_log(self, logs, control):
+            if math.isnan(logs.get("loss", 0.0)):
+                control.should_training_stop = True
+
+Parts are called in this order: strategy, precision, optimizer, scheduler, then ``plugins`` in the
+order given; after them the user's callbacks, in the order given. A hook is called on every process
+unless it says otherwise. What ``on_...`` hooks return is not used; they act through ``control``.
+A hook that nobody implements costs nothing.
+
+Parameters that many hooks have: ``trainer`` is the `Trainer`; ``args``, ``state`` and ``control``
+are its `TrainingArguments`, `TrainerState` and `TrainerControl`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.optim import Optimizer
+
+    from drivetrain.arguments import TrainingArguments
+    from drivetrain.plugin.reporter import Outcome
+    from drivetrain.state import TrainerControl, TrainerState
+    from drivetrain.trainer import Trainer
+
+hookspec = pluggy.HookspecMarker("drivetrain")
+hookimpl = pluggy.HookimplMarker("drivetrain")
+
+
+# -- construction: what goes in comes out altered --------------------------------------------------
+#
+# Each implementation gets what the one before it returned. None leaves it as it is.
+
+
+@hookspec
+def alter_model(trainer: Trainer, model: nn.Module) -> nn.Module | None:
+    """Change or replace the model before it is trained.
+
+    Called once at the start of each `train`, after a checkpoint's weights were loaded and before the
+    optimizer is made. By default the model is left as it is.
+    """
+
+
+@hookspec
+def alter_optimizer(trainer: Trainer, optimizer: Optimizer) -> Optimizer | None:
+    """Change or replace the optimizer that was made, before the schedule is attached to it.
+
+    Called once at the start of each `train`. By default it is left as it is.
+    """
+
+
+@hookspec
+def alter_batch(trainer: Trainer, batch: dict[str, Any]) -> dict[str, Any] | None:
+    """Change a training micro-batch that is on its device already, before its forward pass.
+
+    Called for each micro-batch. By default it is left as it is.
+    """
+
+
+@hookspec
+def alter_loss(trainer: Trainer, loss: torch.Tensor, outputs: Any) -> torch.Tensor | None:
+    """Change the loss of a training micro-batch before its backward pass.
+
+    ``loss`` is a scalar tensor that carries gradients, not yet divided by the number of
+    micro-batches of the update; ``outputs`` is what the model returned, for losses that add a term
+    on logits or hidden states (None where an overridden `Trainer.compute_loss` does not return it).
+    Called for each micro-batch. By default it is left as it is.
+    """
+
+
+# -- lifecycle: the published events ---------------------------------------------------------------
+
+
+@hookspec
+def on_init_end(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """The trainer was made: its parts and callbacks exist, and nothing was trained or evaluated yet."""
+
+
+@hookspec
+def on_train_begin(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """Model, optimizer, schedule and loader exist, a checkpoint was loaded; the first epoch is next."""
+
+
+@hookspec
+def on_train_end(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """The last update is done, the final metrics are logged, and the best model is loaded if asked for."""
+
+
+@hookspec
+def on_epoch_begin(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """An epoch begins, or the rest of one after resuming."""
+
+
+@hookspec
+def on_epoch_end(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """An epoch ended or was stopped. May ask for a log, an evaluation or a save through ``control``."""
+
+
+@hookspec
+def on_step_begin(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """An update begins; its micro-batches are at hand."""
+
+
+@hookspec
+def on_substep_end(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """A micro-batch that is not the last of its update was computed."""
+
+
+@hookspec
+def on_pre_optimizer_step(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """The gradients of an update are complete and clipped; the optimizer is about to step."""
+
+
+@hookspec
+def on_optimizer_step(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """The optimizer stepped; the gradients are still there and the schedule has not moved."""
+
+
+@hookspec
+def on_step_end(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """An update is done. May ask for a log, an evaluation, a save or a stop through ``control``."""
+
+
+@hookspec
+def on_log(
+    trainer: Trainer,
+    args: TrainingArguments,
+    state: TrainerState,
+    control: TrainerControl,
+    logs: dict[str, Any],
+) -> None:
+    """Values were logged; they are the last of ``state.log_history`` already."""
+
+
+@hookspec
+def on_prediction_step(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """A batch of an evaluation or prediction was computed."""
+
+
+@hookspec
+def on_evaluate(
+    trainer: Trainer,
+    args: TrainingArguments,
+    state: TrainerState,
+    control: TrainerControl,
+    metrics: dict[str, float],
+) -> None:
+    """An evaluation ended, with these metrics."""
+
+
+@hookspec
+def on_predict(
+    trainer: Trainer,
+    args: TrainingArguments,
+    state: TrainerState,
+    control: TrainerControl,
+    metrics: dict[str, float],
+) -> None:
+    """A prediction ended, with these metrics."""
+
+
+@hookspec
+def on_save(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """A checkpoint was written and is whole: ``output_dir/checkpoint-{state.global_step}``."""
+
+
+@hookspec
+def on_push_begin(
+    trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
+) -> None:
+    """A push to a model hub is about to begin. Core never pushes: the plugin that does calls it."""
+
+
+@hookspec
+def on_run_end(trainer: Trainer, outcome: Outcome, error: BaseException | None) -> None:
+    """`train` is being left, however it ended: the place to close files and connections.
+
+    ``outcome`` is ``"finished"``, ``"failed"`` or ``"interrupted"``; ``error`` is the exception that
+    leaves `train`, if one does.
+    """
+
+
+# -- checkpoints -----------------------------------------------------------------------------------
+
+
+@hookspec
+def write_checkpoint(trainer: Trainer, folder: Path) -> None:
+    """Add files to a checkpoint that is being written.
+
+    ``folder`` is not yet the checkpoint: it is flushed, listed in the manifest and renamed after the
+    last implementation returned. Called on the process that saves.
+    """
+
+
+@hookspec
+def read_checkpoint(trainer: Trainer, folder: Path) -> None:
+    """Take back what `write_checkpoint` added, when a run resumes from the checkpoint ``folder``.
+
+    Called after model, optimizer and schedule have their state.
+    """

@@ -1,0 +1,202 @@
+"""The training loop. It reads from top to bottom: epochs, updates, micro-batches."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from drivetrain.arguments.choices import SaveStrategy
+from drivetrain.checkpoint.random_state import restore_random_state
+from drivetrain.data.loaders import iterate_epoch
+from drivetrain.loop.engine import Engine
+from drivetrain.loop.meter import LossMeter
+from drivetrain.loop.windows import Window, windows_of_epoch
+from drivetrain.metrics import TrainOutput, speed_metrics
+from drivetrain_registry import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from drivetrain.loop.plan import LoopPlan
+    from drivetrain.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingLoop:
+    """One call of `Trainer.train`.
+
+    Calls back through the trainer's methods, so that a subclass that overrides one is heard.
+
+    Args:
+        trainer: The trainer, with model, optimizer and schedule ready.
+        plan: How long the run is and where it starts.
+        loader: The training batches.
+        ignore_keys_for_eval: Outputs of the model that evaluations leave out.
+        checkpoint: The checkpoint that the run resumes from.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        plan: LoopPlan,
+        loader: Any,
+        ignore_keys_for_eval: list[str] | None = None,
+        checkpoint: Path | None = None,
+    ) -> None:
+        self.trainer = trainer
+        self.plan = plan
+        self.loader = loader
+        self.ignore_keys_for_eval = ignore_keys_for_eval
+        self.checkpoint = checkpoint
+        self.engine = Engine(trainer)
+        self.meter = LossMeter(trainer.args.logging_nan_inf_filter)
+        self.start_time = time.time()
+        self.last_logged = plan.start_step
+        self.batches_done = 0
+
+    def run(self) -> TrainOutput:
+        """Train until the plan is fulfilled or the control says stop."""
+        trainer = self.trainer
+        self.engine.begin_training()
+        self.engine.zero_gradients()
+        trainer.emit("on_train_begin")
+        if trainer.args.eval_on_start:
+            self.evaluate(is_first_look=True)
+        for epoch in range(self.plan.start_epoch, self.plan.num_epochs):
+            trainer.emit("on_epoch_begin")
+            self.run_epoch(epoch)
+            trainer.emit("on_epoch_end")
+            self.flow()
+            if trainer.control.should_training_stop:
+                break
+        return self.finish()
+
+    def run_epoch(self, epoch: int) -> None:
+        """One pass over the data, or what is left of it."""
+        start_update = self.plan.start_update if epoch == self.plan.start_epoch else 0
+        self.batches_done = start_update * self.plan.accumulation
+        for window in self.windows(epoch, start_update):
+            self.run_update(epoch, window)
+            if self.is_stopping():
+                return
+        if self.batches_done < min(self.plan.accumulation, self.plan.batches_per_epoch):
+            self.end_early(epoch)
+
+    def run_update(self, epoch: int, window: Window) -> None:
+        """One optimizer update: forward and backward of each micro-batch, then a step."""
+        trainer, engine = self.trainer, self.engine
+        trainer.emit("on_step_begin")
+        for batch, is_last in window:
+            loss = engine.forward_backward(batch, window, is_last)
+            self.meter.add(loss, trainer.state.global_step - self.last_logged)
+            self.batches_done += 1
+            if not is_last:
+                trainer.emit("on_substep_end")
+                if self.is_stopping():
+                    return
+        if window.is_cut_short:
+            return
+        engine.clip_gradients()
+        trainer.emit("on_pre_optimizer_step")
+        engine.step_optimizer()
+        trainer.emit("on_optimizer_step")
+        engine.step_schedule()
+        engine.zero_gradients()
+        trainer.state.global_step += 1
+        trainer.state.epoch = epoch + self.batches_done / self.plan.batches_per_epoch
+        trainer.emit("on_step_end")
+        self.flow()
+
+    def windows(self, epoch: int, start_update: int) -> Iterator[Window]:
+        """The windows of an epoch. A resumed run takes up the random numbers where they were left.
+
+        To begin to iterate draws a number (the loading processes' seed). In the run that is resumed
+        that came before the checkpoint if it lies within the epoch, and after it if at its start.
+        """
+        checkpoint = self.checkpoint if epoch == self.plan.start_epoch else None
+        if checkpoint is not None and start_update == 0:
+            restore_random_state(checkpoint, self.trainer.args)
+        batches = iterate_epoch(self.loader, epoch, start_update * self.plan.accumulation)
+        if checkpoint is not None and start_update > 0:
+            restore_random_state(checkpoint, self.trainer.args)
+        return windows_of_epoch(self.trainer, self.plan, batches, start_update)
+
+    def is_stopping(self) -> bool:
+        """Whether the control says to leave the epoch."""
+        control = self.trainer.control
+        return control.should_epoch_stop or control.should_training_stop
+
+    def end_early(self, epoch: int) -> None:
+        """Stop a run whose data gives nothing more to update with.
+
+        Raises:
+            UsageError: The data gives batches, but in no pass enough of them for one update.
+        """
+        state = self.trainer.state
+        if self.batches_done > 0:
+            raise UsageError(
+                f"`gradient_accumulation_steps`: {self.plan.accumulation} micro-batches make an update, and "
+                f"`train_dataset` gave {self.batches_done} in a whole pass, so that no update can be made. "
+                f"Type gradient_accumulation_steps={self.batches_done}."
+            )
+        logger.warning(
+            "The training data gave no batch in epoch %d: training stops at update %d of %d.",
+            epoch,
+            state.global_step,
+            self.plan.max_steps,
+        )
+        self.trainer.control.should_training_stop = True
+
+    def flow(self) -> None:
+        """Log, evaluate and save, as the control asks."""
+        if self.trainer.control.should_log and self.trainer.state.global_step > self.last_logged:
+            self.log()
+        if self.trainer.control.should_evaluate:
+            self.evaluate()
+        if self.trainer.control.should_save:
+            self.trainer.save_checkpoint()
+            self.trainer.emit("on_save")
+
+    def log(self) -> None:
+        """Log the mean loss since the last log, the gradient norm and the rate."""
+        trainer, step = self.trainer, self.trainer.state.global_step
+        logs = {"loss": self.meter.take() / (step - self.last_logged), **self.engine.measurements()}
+        self.last_logged = step
+        trainer.store_flos()
+        trainer.call_log(logs, self.start_time)
+
+    def evaluate(self, is_first_look: bool = False) -> None:
+        """Evaluate; note whether the model is the best yet; step a schedule that waits for metrics."""
+        trainer = self.trainer
+        metrics = trainer.evaluate(ignore_keys=self.ignore_keys_for_eval)
+        self.engine.begin_training()
+        if is_first_look:
+            return
+        self.engine.step_schedule_on(metrics)
+        is_best = trainer.note_best(metrics)
+        if trainer.args.save_strategy == SaveStrategy.BEST:
+            trainer.control.should_save = is_best
+        elif is_best and trainer.args.load_best_model_at_end:
+            # Whatever the interval of saving is: the best has to be there at the end.
+            trainer.control.should_save = True
+
+    def finish(self) -> TrainOutput:
+        """Log what training as a whole was like, and load the best model if that is asked for."""
+        trainer, state = self.trainer, self.trainer.state
+        self.meter.take()
+        num_steps = state.global_step - self.plan.start_step
+        train_loss = self.meter.total / max(num_steps, 1)
+        num_samples = self.plan.num_train_samples * num_steps / max(state.max_steps, 1)
+        metrics = speed_metrics("train", self.start_time, num_samples, num_steps)
+        trainer.store_flos()
+        metrics["total_flos"] = state.total_flos
+        metrics["train_loss"] = train_loss
+        trainer.call_log(metrics)
+        if self.meter.num_non_finite:
+            logger.warning("%d micro-batches had a loss that is not finite.", self.meter.num_non_finite)
+        trainer.finish_training()
+        trainer.emit("on_train_end")
+        return TrainOutput(state.global_step, train_loss, metrics)

@@ -1,0 +1,53 @@
+"""Windows of micro-batches: one window an update."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from drivetrain.loop.plan import LoopPlan
+    from drivetrain.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Window:
+    """The micro-batches of one update.
+
+    Attributes:
+        batches: The micro-batches, in order.
+        num_items: What the losses of the window are divided by where the model takes that over from
+            the trainer: labels that count, in all of its micro-batches. None: not counted.
+        is_cut_short: The data ran dry before the window was full. There is no update then, as in the
+            published trainer: the gradients stay, and are part of the next one.
+    """
+
+    batches: list[Any]
+    num_items: Any
+    is_cut_short: bool
+
+    def __iter__(self) -> Iterator[tuple[Any, bool]]:
+        """Each micro-batch, and whether the update comes after it."""
+        last = len(self.batches) - 1
+        for index, batch in enumerate(self.batches):
+            yield batch, index == last and not self.is_cut_short
+
+
+def windows_of_epoch(
+    trainer: Trainer, plan: LoopPlan, batches: Iterator[Any], start_update: int
+) -> Iterator[Window]:
+    """The windows of a pass from an update on; fewer than planned if the data runs dry."""
+    for update in range(start_update, plan.updates_per_epoch):
+        wanted = plan.batches_in(update)
+        collected, num_items = trainer.get_batch_samples(batches, wanted, trainer.args.device)
+        if not collected:
+            return
+        # The data's last window may be planned smaller; short of its own plan it has run dry.
+        yield Window(collected, num_items, is_cut_short=len(collected) < wanted)
+
+
+def collect_batches(batches: Iterator[Any], num_batches: int) -> list[Any]:
+    """The next batches of an iterator, fewer if there are no more."""
+    return list(itertools.islice(batches, num_batches))

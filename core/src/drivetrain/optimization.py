@@ -1,0 +1,62 @@
+"""Parameter groups: what weight decay applies to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from drivetrain.plugin.optimizer import OptimizerPlugin
+from drivetrain_registry import UsageError
+
+if TYPE_CHECKING:
+    from drivetrain.arguments import TrainingArguments
+
+_NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
+
+
+def decay_parameter_names(model: nn.Module) -> list[str]:
+    """Names of the parameters that weight decay applies to.
+
+    Left out are those inside an `nn.LayerNorm`, and those whose name holds ``bias``, ``layernorm``,
+    ``rmsnorm``, or a component that is or ends in ``norm``.
+    """
+    inside_norm = tuple(
+        f"{name}." for name, module in model.named_modules() if name and isinstance(module, nn.LayerNorm)
+    )
+    return [
+        name
+        for name, _ in model.named_parameters(remove_duplicate=False)
+        if not name.startswith(inside_norm) and not _NO_DECAY.search(name.lower())
+    ]
+
+
+def decay_groups(
+    model: nn.Module, decay_names: Iterable[str], weight_decay: float
+) -> list[dict[str, Any]]:
+    """Two parameter groups of the trainable parameters: those that decay, and those that do not."""
+    decayed = set(decay_names)
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    return [
+        {"params": [p for name, p in trainable if name in decayed], "weight_decay": weight_decay},
+        {"params": [p for name, p in trainable if name not in decayed], "weight_decay": 0.0},
+    ]
+
+
+def class_and_kwargs(
+    plugin: OptimizerPlugin, args: TrainingArguments, model: nn.Module | None
+) -> tuple[type[Optimizer], dict[str, Any]]:
+    """What `Trainer.get_optimizer_cls_and_kwargs` returns."""
+    cls, kwargs = plugin.build()
+    if type(plugin).group_parameters is OptimizerPlugin.group_parameters:
+        return cls, kwargs
+    if model is None:
+        raise UsageError(
+            f"`optim`: {plugin.name!r} sorts the model's parameters in its own way, and no model was given. "
+            "Call get_optimizer_cls_and_kwargs(args, model)."
+        )
+    groups = decay_groups(model, decay_parameter_names(model), args.weight_decay)
+    return cls, {**kwargs, "params": plugin.group_parameters(model, groups)}

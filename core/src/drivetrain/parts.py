@@ -1,0 +1,226 @@
+"""From the arguments to the parts that they name: resolved, checked, made.
+
+The registry knows names; this module knows which argument names which kind of part, where its
+options are, and what a part of each kind must be.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from drivetrain.plugin.optimizer import OptimizerPlugin
+from drivetrain.plugin.options import read_options
+from drivetrain.plugin.part import Plugin
+from drivetrain.plugin.precision import PrecisionPlugin
+from drivetrain.plugin.reporter import ReporterPlugin
+from drivetrain.plugin.scheduler import SchedulerPlugin
+from drivetrain.plugin.strategy import StrategyPlugin
+from drivetrain_registry import (
+    BrokenPluginError,
+    Resolved,
+    UsageError,
+    WrongKindError,
+    default_registry,
+)
+from drivetrain_registry.kinds import (
+    OPTIMIZER,
+    PLUGIN,
+    PRECISION,
+    REPORTER,
+    SCHEDULER,
+    STRATEGY,
+    Kind,
+)
+
+if TYPE_CHECKING:
+    from drivetrain.arguments import TrainingArguments
+
+PartT = TypeVar("PartT", bound=Plugin)
+
+BASE_CLASSES: Mapping[Kind, type[Plugin]] = {
+    OPTIMIZER: OptimizerPlugin,
+    SCHEDULER: SchedulerPlugin,
+    PRECISION: PrecisionPlugin,
+    STRATEGY: StrategyPlugin,
+    REPORTER: ReporterPlugin,
+    PLUGIN: Plugin,
+}
+"""What a part of each kind derives from."""
+
+
+@dataclass
+class PartProblems:
+    """What stands against the parts that the arguments name."""
+
+    errors: list[str | Exception] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def check_parts(args: TrainingArguments, *, ask: bool = True) -> PartProblems:
+    """Load every part that the arguments name and collect what is wrong with each.
+
+    Args:
+        args: The arguments.
+        ask: Also ask each part what stands against it. Not if the arguments' own values are wrong:
+            a part may rely on them.
+
+    Reporters that are there only because of ``report_to="all"`` are left alone: they are loaded when
+    a run begins, and one that is broken is passed over.
+    """
+    found = PartProblems()
+    for make in _makers(args):
+        try:
+            part = make()
+            if ask:
+                found.errors.extend(problems_of(part))
+                found.warnings.extend(part.warnings())
+        except UsageError as error:
+            if str(error) not in map(str, found.errors):
+                found.errors.append(error)
+    return found
+
+
+def problems_of(part: Plugin) -> list[str]:
+    """What a part says against itself.
+
+    Raises:
+        BrokenPluginError: It raised something else than a `UsageError` instead.
+    """
+    try:
+        return list(part.problems())
+    except UsageError:
+        raise
+    except Exception as error:
+        option = next(kind.option for kind, base in BASE_CLASSES.items() if isinstance(part, base))
+        raise _failed(part.title, "problems", option, part.name, error) from error
+
+
+def _makers(args: TrainingArguments) -> Iterator[Any]:
+    # The strategy comes first: others ask the arguments about devices and processes.
+    yield lambda: args.strategy_plugin
+    yield lambda: load_precision(args)
+    yield lambda: load_optimizer(args)
+    yield lambda: load_scheduler(args)
+    for name in args.reporter_names:
+        if name != "all":
+            yield lambda name=name: load_reporter(args, name)
+    for name in args.plugins:
+        yield lambda name=name: load_plugin(args, name)
+
+
+def load_optimizer(args: TrainingArguments) -> OptimizerPlugin:
+    """The optimizer plugin that `optim` names, with the options in `optim_args`."""
+    return _make(OptimizerPlugin, OPTIMIZER, args.optim, args, "optim", "optim_args", args.optim_args)
+
+
+def load_scheduler(args: TrainingArguments) -> SchedulerPlugin:
+    """The schedule that `lr_scheduler_type` names, with the options in `lr_scheduler_kwargs`."""
+    return _make(
+        SchedulerPlugin,
+        SCHEDULER,
+        args.lr_scheduler_type,
+        args,
+        "lr_scheduler_type",
+        "lr_scheduler_kwargs",
+        args.lr_scheduler_kwargs,
+    )
+
+
+def load_precision(args: TrainingArguments) -> PrecisionPlugin:
+    """The precision that `precision`, `bf16` and `fp16` ask for."""
+    name, option = args.precision, "precision"
+    if name == "auto":
+        name = "fp16" if args.fp16 else "bf16" if args.bf16 else "no"
+        option = name if name != "no" else "precision"
+    return _make(PrecisionPlugin, PRECISION, name, args, option)
+
+
+def load_strategy(args: TrainingArguments) -> StrategyPlugin:
+    """The strategy that `strategy` names, or that the launcher's environment asks for."""
+    name = args.strategy
+    if name == "auto":
+        name = "ddp" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "single"
+    return _make(StrategyPlugin, STRATEGY, name, args, "strategy")
+
+
+def load_reporter(args: TrainingArguments, name: str) -> ReporterPlugin:
+    """One of the reporters that `report_to` names."""
+    return _make(ReporterPlugin, REPORTER, name, args, "report_to")
+
+
+def load_plugin(args: TrainingArguments, name: str) -> Plugin:
+    """One of the plugins that `plugins` names."""
+    return _make(Plugin, PLUGIN, name, args, "plugins")
+
+
+def _make(
+    base: type[PartT],
+    kind: Kind,
+    name: str,
+    args: TrainingArguments,
+    option: str,
+    options_option: str = "",
+    options: str | Mapping[str, Any] | None = None,
+) -> PartT:
+    resolved = default_registry().load(kind, name, option=option)
+    cls = _as_class(base, kind, resolved, option)
+    _check_complete(cls, kind, resolved, option)
+    given = read_options(cls.Options, options, option=options_option, owner=resolved.title)
+    try:
+        part = cls(args, given)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise _failed(resolved.title, "__init__", option, name, error) from error
+    part.name, part.title = name, resolved.title
+    return part
+
+
+def _failed(title: str, method: str, option: str, name: str, error: Exception) -> BrokenPluginError:
+    return BrokenPluginError(
+        option,
+        name,
+        f"leads to {title}, whose `{method}` raised {type(error).__name__}: {error}. Tell its authors, or "
+        "choose another part.",
+    )
+
+
+def _check_complete(cls: type[Plugin], kind: Kind, resolved: Resolved, option: str) -> None:
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing:
+        raise BrokenPluginError(
+            option,
+            resolved.name,
+            f"{_origin(resolved)}leads to {cls.__name__}, which is not complete: a plugin for {kind}s has to "
+            f"implement {' and '.join(f'`{name}`' for name in missing)}. Tell its authors, or choose "
+            f"another {kind}.",
+        )
+
+
+def _origin(resolved: Resolved) -> str:
+    return f"is provided by {resolved.entry.provider} and " if resolved.entry else ""
+
+
+def _as_class(base: type[PartT], kind: Kind, resolved: Resolved, option: str) -> type[PartT]:
+    """The plugin class behind a name, a bare class or function being adapted to one.
+
+    Raises:
+        WrongKindError: It is neither that nor anything that can be adapted.
+    """
+    from drivetrain import adapters
+
+    part = resolved.part
+    if isinstance(part, type) and issubclass(part, base):
+        return part
+    adapted = adapters.adapt(kind, part)
+    if adapted is not None:
+        assert issubclass(adapted, base)
+        return adapted
+    raise WrongKindError(
+        option,
+        resolved.name,
+        f"{_origin(resolved)}leads to {part!r}, which is no {kind}: {adapters.describe(kind, base)}.",
+    )

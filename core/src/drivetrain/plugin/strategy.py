@@ -1,0 +1,82 @@
+"""The base class of strategy plugins: one device, or many."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from drivetrain.plugin.part import Plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+    from torch import nn
+    from torch.optim import Optimizer
+
+
+class StrategyPlugin(Plugin):
+    """Decides on which devices a run computes, and how processes work together.
+
+    The one required part is `device`; everything else is that of a single process. For the
+    entry-point group ``drivetrain.strategies``.
+    """
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """The device of this process."""
+        raise NotImplementedError
+
+    @property
+    def world_size(self) -> int:
+        """How many processes take part."""
+        return 1
+
+    @property
+    def rank(self) -> int:
+        """This process among all, from 0."""
+        return 0
+
+    @property
+    def local_rank(self) -> int:
+        """This process among those on its machine, from 0."""
+        return 0
+
+    def place_model(self, model: nn.Module) -> nn.Module:
+        """Move the model to where it is trained. Called when the trainer is made."""
+        return model.to(self.device)
+
+    def wrap_model(self, model: nn.Module) -> nn.Module:
+        """Return the module whose forward is called in training; the model itself by default."""
+        return model
+
+    def wrap_optimizer(self, optimizer: Optimizer) -> Optimizer:
+        """Return the optimizer that is stepped; itself by default."""
+        return optimizer
+
+    def accumulate(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """The context of a backward pass that is not the last before an update."""
+        return nullcontext()
+
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+        """Compute the gradients of a scalar loss."""
+        loss.backward(**kwargs)
+
+    def clip_gradients(self, parameters: Iterable[torch.Tensor], max_norm: float) -> torch.Tensor:
+        """Scale gradients so that their total 2-norm is at most ``max_norm``; return the norm."""
+        from torch.nn.utils import clip_grad_norm_
+
+        return clip_grad_norm_(parameters, max_norm)
+
+    def gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Concatenate a tensor of every process along its first dimension."""
+        return tensor
+
+    def mean(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The mean of a tensor over all processes."""
+        return tensor
+
+    def wait(self) -> None:
+        """Wait until every process is here."""

@@ -1,0 +1,729 @@
+"""`Trainer`: the constructor, and the methods that users call or override. The loops are in `loop/`."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Sampler
+
+from drivetrain import optimization
+from drivetrain.arguments import IntervalStrategy, TrainingArguments
+from drivetrain.callbacks import (
+    CallbackHandler,
+    DefaultFlowCallback,
+    PrinterCallback,
+    ProgressCallback,
+    TrainerCallback,
+)
+from drivetrain.callbacks.reporting import make_reporter_callbacks
+from drivetrain.checkpoint import run_checkpoints
+from drivetrain.checkpoint.random_state import set_seed
+from drivetrain.data import loaders
+from drivetrain.data.collators import DataCollatorWithPadding, default_data_collator
+from drivetrain.data.columns import (
+    ColumnFilter,
+    find_label_names,
+    forward_parameters,
+    has_keyword_parameters,
+)
+from drivetrain.data.devices import to_device, to_float32
+from drivetrain.hooks import Hooks, implements_hooks
+from drivetrain.loop.engine import find_metric
+from drivetrain.loop.evaluation import EvaluationLoop, predict_batch
+from drivetrain.loop.preparation import choose_checkpoint, prepare_training
+from drivetrain.loop.windows import collect_batches
+from drivetrain.losses import count_labels, loss_in
+from drivetrain.metrics import (
+    EvalLoopOutput,
+    EvalPrediction,
+    PredictionOutput,
+    TrainOutput,
+    speed_metrics,
+)
+from drivetrain.parts import load_optimizer, load_plugin, load_precision, load_scheduler
+from drivetrain.plugin import OptimizerPlugin, PrecisionPlugin, SchedulerPlugin, StrategyPlugin
+from drivetrain.signatures import accepts
+from drivetrain.state import ExportableState, TrainerControl, TrainerState
+from drivetrain_registry import UsageError
+
+logger = logging.getLogger(__name__)
+
+Inputs = dict[str, Any]
+Callback = TrainerCallback | type[TrainerCallback]
+
+
+class Trainer:
+    """Trains, evaluates and predicts with a PyTorch model.
+
+    Args:
+        model: The model. Its forward takes the batch's keys as keywords and returns the loss as
+            ``"loss"`` in a dict, first in a tuple, or alone.
+        args: The arguments; by default those with ``output_dir="tmp_trainer"``.
+        data_collator: From a list of samples to a batch. By default: padding if ``processing_class``
+            can pad, else `default_data_collator`.
+        train_dataset: Samples to train on, map-style or iterable.
+        eval_dataset: Samples to evaluate on, or a dict of such by name.
+        processing_class: A tokenizer or similar, saved beside the model.
+        model_init: Makes the model, instead of ``model``; called again at each `train`.
+        compute_loss_func: Takes outputs, labels and ``num_items_in_batch`` and returns the loss.
+        compute_metrics: Takes an `EvalPrediction` and returns metrics by name.
+        callbacks: Added to those that come with the trainer, in this order.
+        optimizers: An optimizer and a schedule to use instead of those that the arguments name.
+        optimizer_cls_and_kwargs: A class and keyword arguments to make the optimizer of.
+        preprocess_logits_for_metrics: Takes a batch's outputs and labels and returns what to keep.
+        tokenizer: The earlier name of ``processing_class``.
+
+    Raises:
+        UsageError: What was given does not fit together; the message says what to change.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        args: TrainingArguments | None = None,
+        data_collator: Callable[[list[Any]], Any] | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        model_init: Callable[..., nn.Module] | None = None,
+        compute_loss_func: Callable[..., torch.Tensor] | None = None,
+        compute_metrics: Callable[[EvalPrediction], dict[str, Any]] | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        optimizers: tuple[Optimizer | None, Any] = (None, None),
+        optimizer_cls_and_kwargs: tuple[type[Optimizer], dict[str, Any]] | None = None,
+        preprocess_logits_for_metrics: Callable[[Any, Any], Any] | None = None,
+        tokenizer: Any = None,
+    ) -> None:
+        self.args = args if args is not None else TrainingArguments(output_dir="tmp_trainer")
+        set_seed(self.args.seed)
+        self.strategy: StrategyPlugin = self.args.strategy_plugin
+        self.model_init = model_init
+        self.precision: PrecisionPlugin = load_precision(self.args)
+        self.use_model(_choose_model(model, model_init, self.call_model_init))
+        self.processing_class = processing_class if processing_class is not None else tokenizer
+        self.data_collator = data_collator or _default_collator(self.processing_class)
+        self.train_dataset = train_dataset
+        self.eval_dataset = eval_dataset
+        self.compute_loss_func = compute_loss_func
+        self.compute_metrics = compute_metrics
+        self.preprocess_logits_for_metrics = preprocess_logits_for_metrics
+        self.optimizer: Optimizer
+        self.lr_scheduler: Any
+        self.optimizer, self.lr_scheduler = optimizers  # type: ignore[assignment]
+        self.optimizer_cls_and_kwargs = optimizer_cls_and_kwargs
+        self.was_given_schedule = optimizers[1] is not None
+        self._check_fits()
+
+        self.state = TrainerState(
+            is_local_process_zero=self.is_local_process_zero(),
+            is_world_process_zero=self.is_world_process_zero(),
+        )
+        self.control = TrainerControl()
+        self.is_in_train = False
+        self.current_flos = 0.0
+        self.current_gradient_accumulation_steps = self.args.gradient_accumulation_steps
+        self.callback_handler = self._make_callback_handler(callbacks or [])
+        self.optimizer_plugin: OptimizerPlugin = load_optimizer(self.args)
+        self.scheduler_plugin: SchedulerPlugin = load_scheduler(self.args)
+        self._plugins = [load_plugin(self.args, name) for name in self.args.plugins]
+        self.hooks = Hooks(self)
+        self._listen()
+        if self.args.should_save:
+            Path(self.args.output_dir).mkdir(parents=True, exist_ok=True)
+        self.emit("on_init_end")
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | Path | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> TrainOutput:
+        """Train the model. The loop is `drivetrain.loop.training`.
+
+        Args:
+            resume_from_checkpoint: A checkpoint to go on from, or True for the newest whole one in
+                ``output_dir``.
+            trial: A trial of a hyper-parameter search, handed to ``model_init``.
+            ignore_keys_for_eval: Outputs of the model that evaluations leave out.
+
+        Returns:
+            Updates done, mean loss and metrics.
+
+        Raises:
+            UsageError: There is no data, or the checkpoint cannot be resumed from.
+        """
+        error: BaseException | None = None
+        self.is_in_train = True
+        try:
+            checkpoint = choose_checkpoint(resume_from_checkpoint, self.args)
+            return prepare_training(self, checkpoint, trial, ignore_keys_for_eval).run()
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            self.is_in_train = False
+            self._end_run(error)
+
+    def training_step(
+        self, model: nn.Module, inputs: Inputs, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Forward and backward of a micro-batch.
+
+        Args:
+            model: The model, as it is wrapped for training.
+            inputs: The micro-batch.
+            num_items_in_batch: Labels that count in all micro-batches of the update, a scalar; None
+                if the model does not take it.
+
+        Returns:
+            The loss without gradients, a scalar: its share of the update's loss.
+        """
+        if not model.training:
+            model.train()
+        inputs = self.hooks.alter("alter_batch", "batch", batch=self.prepare_inputs(inputs))
+        counted: dict[str, Any] = {"num_items_in_batch": num_items_in_batch}
+        kwargs = counted if accepts(self.compute_loss, "num_items_in_batch") else {}
+        loss: torch.Tensor
+        with self.compute_loss_context_manager():
+            if self.hooks.is_heard("alter_loss"):
+                loss, outputs = self.compute_loss(model, inputs, return_outputs=True, **kwargs)
+                loss = self.hooks.alter("alter_loss", "loss", loss=loss, outputs=outputs)
+            else:
+                loss = self.compute_loss(model, inputs, **kwargs)
+        num_batches = self.current_gradient_accumulation_steps
+        if num_batches > 1 and not self._loss_is_normalized(num_items_in_batch):
+            loss = loss / num_batches
+        self.strategy.backward(self.precision.scale(loss))
+        return loss.detach()
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The loss of a batch: the model's own, or that of ``compute_loss_func``.
+
+        Args:
+            model: The model.
+            inputs: The batch, on its device.
+            return_outputs: Return the model's outputs, too.
+            num_items_in_batch: What a sum of losses is divided by, a scalar; see `training_step`.
+
+        Returns:
+            The loss, a scalar tensor with gradients; with ``return_outputs`` the loss and the outputs.
+        """
+        labels = inputs.pop("labels", None) if self.compute_loss_func is not None else None
+        if self.model_accepts_loss_kwargs and num_items_in_batch is not None:
+            inputs = {**inputs, "num_items_in_batch": num_items_in_batch}
+        outputs = model(**inputs)
+        if self.compute_loss_func is not None:
+            loss = self.compute_loss_func(outputs, labels, num_items_in_batch=num_items_in_batch)
+        else:
+            loss = loss_in(outputs, model, inputs)
+        return (loss, outputs) if return_outputs else loss
+
+    def compute_loss_context_manager(self) -> AbstractContextManager[Any]:
+        """The context in which losses are computed: that of the precision."""
+        return self.autocast_smart_context_manager()
+
+    def autocast_smart_context_manager(self, cache_enabled: bool = True) -> AbstractContextManager[Any]:
+        """The autocast context of the precision on this process's device."""
+        return self.precision.autocast(self.args.device, cache_enabled)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], torch.Tensor | None]:
+        """The next micro-batches of an epoch, and how many labels count in them; see `training_step`."""
+        batches = collect_batches(epoch_iterator, num_batches)
+        num_items = self.count_items(batches)
+        return batches, num_items if num_items is None else num_items.to(device)
+
+    def prepare_inputs(self, inputs: Inputs) -> Inputs:
+        """A batch on this process's device.
+
+        Raises:
+            UsageError: The batch is empty.
+        """
+        if not isinstance(inputs, dict) and not hasattr(inputs, "keys"):
+            raise TypeError(
+                f"`data_collator`: it made a {type(inputs).__name__}, and a batch is a dict of tensors whose "
+                "keys are parameters of the model's forward. Return such a dict."
+            )
+        if len(inputs) == 0:
+            raise UsageError(
+                "`train_dataset`: a batch is empty: no key of the samples is a parameter of "
+                f"{type(self.model).__name__}.forward ({', '.join(forward_parameters(self.model))}). "
+                "Rename the keys, or pass `remove_unused_columns=False`."
+            )
+        prepared: Inputs = to_device(inputs, self.args.device)
+        return prepared
+
+    def count_items(self, batches: Sequence[Any]) -> torch.Tensor | None:
+        """Labels that count (are not -100) in micro-batches; None where no one asks for the number."""
+        is_asked_for = self.model_accepts_loss_kwargs or self.compute_loss_func is not None
+        return count_labels(batches, self.model) if is_asked_for else None
+
+    # -- evaluation and prediction ----------------------------------------------------------------
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Evaluate the model and log the metrics.
+
+        Args:
+            eval_dataset: Samples instead of the trainer's, or a dict of such, or a name in the
+                trainer's dict. Each of a dict is evaluated, its name put into the metrics' names.
+            ignore_keys: Outputs of the model to leave out.
+            metric_key_prefix: What the metrics' names begin with.
+
+        Returns:
+            The metrics: the loss, what ``compute_metrics`` returned, and the speed.
+        """
+        chosen = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(chosen, dict):
+            metrics: dict[str, float] = {}
+            for name, dataset in chosen.items():
+                prefix = f"{metric_key_prefix}_{name}"
+                metrics.update(self.evaluate(dataset, ignore_keys=ignore_keys, metric_key_prefix=prefix))
+            return metrics
+        loader = self.get_eval_dataloader(eval_dataset)
+        loss_only = True if self.compute_metrics is None else None
+        start_time = time.time()
+        output = self.evaluation_loop(
+            loader,
+            description="Evaluation",
+            prediction_loss_only=loss_only,
+            ignore_keys=ignore_keys,
+            metric_key_prefix=metric_key_prefix,
+        )
+        output.metrics.update(self._speed(metric_key_prefix, start_time, output.num_samples))
+        self.call_log(output.metrics)
+        self.emit("on_evaluate", metrics=output.metrics)
+        return output.metrics
+
+    def predict(
+        self, test_dataset: Any, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test"
+    ) -> PredictionOutput:
+        """Compute the model's outputs for samples, and metrics if they have labels.
+
+        Args:
+            test_dataset: The samples.
+            ignore_keys: Outputs of the model to leave out.
+            metric_key_prefix: What the metrics' names begin with.
+        """
+        loader = self.get_test_dataloader(test_dataset)
+        start_time = time.time()
+        output = self.evaluation_loop(
+            loader,
+            description="Prediction",
+            ignore_keys=ignore_keys,
+            metric_key_prefix=metric_key_prefix,
+        )
+        output.metrics.update(self._speed(metric_key_prefix, start_time, output.num_samples))
+        self.emit("on_predict", metrics=output.metrics)
+        return PredictionOutput(output.predictions, output.label_ids, output.metrics)
+
+    def evaluation_loop(
+        self,
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Compute every batch of a loader without gradients. The loop is `drivetrain.loop.evaluation`."""
+        if prediction_loss_only is None:
+            prediction_loss_only = self.args.prediction_loss_only
+        return EvaluationLoop(
+            self, dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+        ).run()
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Any, Any, Any]:
+        """Compute a batch without gradients.
+
+        Args:
+            model: The model.
+            inputs: The batch.
+            prediction_loss_only: Return the loss only.
+            ignore_keys: Outputs of the model to leave out; by default those that its configuration names.
+
+        Returns:
+            The loss (a scalar), the outputs and the labels, each None if there is none.
+        """
+        return predict_batch(self, model, inputs, prediction_loss_only, ignore_keys)
+
+    # -- data -------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The loader of the training data: a new random order in each epoch."""
+        if self.train_dataset is None:
+            raise UsageError(
+                "`train_dataset`: it is missing, and training needs one. Pass it to Trainer."
+            )
+        return loaders.make_loader(
+            self.train_dataset,
+            self.args,
+            self.data_collator,
+            self._column_filter,
+            description="training",
+            batch_size=self.args.train_batch_size,
+            sampler=self._get_train_sampler(self.train_dataset),
+        )
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """The loader of evaluation data: given, named among the trainer's, or the trainer's."""
+        if isinstance(eval_dataset, str):
+            dataset = self.eval_dataset[eval_dataset]
+        else:
+            dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        if dataset is None:
+            raise UsageError(
+                "`eval_dataset`: it is missing, and evaluation needs one. Pass it to Trainer or `evaluate`."
+            )
+        return self._make_eval_loader(dataset, "evaluation")
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
+        """The loader of data to predict for."""
+        return self._make_eval_loader(test_dataset, "test")
+
+    def num_examples(self, dataloader: Any) -> int:
+        """Samples in a loader's data set, or an estimate from its batches where that has no length."""
+        counted = loaders.num_samples_of(dataloader)
+        return len(dataloader) * self.args.train_batch_size if counted is None else counted
+
+    # -- optimizer and schedule -------------------------------------------------------------------
+
+    def create_optimizer_and_scheduler(self, num_training_steps: int) -> None:
+        """Make the optimizer, then the schedule."""
+        self.create_optimizer()
+        self.create_scheduler(num_training_steps=num_training_steps, optimizer=self.optimizer)
+
+    def create_optimizer(self) -> Optimizer:
+        """Make the optimizer that the arguments name, unless there is one."""
+        if self.optimizer is None:
+            groups = optimization.decay_groups(
+                self.model, self.get_decay_parameter_names(self.model), self.args.weight_decay
+            )
+            if self.optimizer_cls_and_kwargs is not None:
+                cls, kwargs = self.optimizer_cls_and_kwargs
+                self.optimizer = cls(groups, **kwargs)
+            else:
+                self.optimizer_plugin = load_optimizer(self.args)
+                self.optimizer = self.optimizer_plugin.create(self.model, groups)
+                self._listen()
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> Any:
+        """Make the schedule that the arguments name, unless there is one.
+
+        Args:
+            num_training_steps: Updates in the run.
+            optimizer: The optimizer whose rate it drives; by default the trainer's.
+        """
+        if self.lr_scheduler is None:
+            self.scheduler_plugin = load_scheduler(self.args)
+            self.lr_scheduler = self.scheduler_plugin.create(
+                self.optimizer if optimizer is None else optimizer,
+                self.args.get_warmup_steps(num_training_steps),
+                num_training_steps,
+            )
+            self._listen()
+        return self.lr_scheduler
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Parameters that weight decay applies to: all but biases and normalization layers' weights."""
+        return optimization.decay_parameter_names(model)
+
+    @staticmethod
+    def get_optimizer_cls_and_kwargs(
+        args: TrainingArguments, model: nn.Module | None = None
+    ) -> tuple[type[Optimizer], dict[str, Any]]:
+        """Class and keyword arguments of the optimizer that the arguments name.
+
+        Where the optimizer sorts the parameters in its own way (GaLore), the keyword arguments hold
+        its groups as ``params``, in place of those that one would pass.
+
+        Raises:
+            UsageError: It does so, and there is no model to sort.
+        """
+        return optimization.class_and_kwargs(load_optimizer(args), args, model)
+
+    # -- logging, saving, callbacks ---------------------------------------------------------------
+
+    def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
+        """Put values into the history and tell the callbacks.
+
+        Args:
+            logs: The values; ``epoch`` is added.
+            start_time: When training began, as of `time.time`.
+        """
+        logs["epoch"] = self.state.epoch
+        self.state.log_history.append({**logs, "step": self.state.global_step})
+        self.emit("on_log", logs=logs)
+
+    def save_model(self, output_dir: str | Path | None = None, _internal_call: bool = False) -> None:
+        """Write the model, the processing class and the arguments, so that they can be loaded again.
+
+        Args:
+            output_dir: The folder; by default that of the arguments.
+            _internal_call: Set when the model is part of a checkpoint.
+        """
+        if self.args.should_save:
+            run_checkpoints.write_model(self, Path(output_dir or self.args.output_dir))
+
+    def save_state(self) -> None:
+        """Write the state to ``trainer_state.json`` in the output folder."""
+        if self.args.should_save:
+            self.state.save_to_json(Path(self.args.output_dir, "trainer_state.json"))
+
+    def add_callback(self, callback: Callback) -> None:
+        """Append a callback, given as an instance or a class."""
+        self.callback_handler.add_callback(callback)
+        self._listen()
+
+    def pop_callback(self, callback: Callback) -> TrainerCallback | None:
+        """Remove and return a callback, or the first of a class; None if there is none."""
+        popped = self.callback_handler.pop_callback(callback)
+        self._listen()
+        return popped
+
+    def remove_callback(self, callback: Callback) -> None:
+        """Remove a callback, or the first of a class."""
+        self.pop_callback(callback)
+
+    def is_local_process_zero(self) -> bool:
+        """Whether this is the first process on its machine."""
+        return self.args.local_process_index == 0
+
+    def is_world_process_zero(self) -> bool:
+        """Whether this is the first process of all."""
+        return self.args.process_index == 0
+
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        """Make a model with ``model_init``, handing it the trial if it asks for one.
+
+        It does with a parameter that has no default, or that is called ``trial``.
+        """
+        assert self.model_init is not None
+        first = next(iter(inspect.signature(self.model_init).parameters.values()), None)
+        asks = first is not None and (first.default is first.empty or first.name == "trial")
+        return self.model_init(trial) if asks else self.model_init()
+
+    def floating_point_ops(self, inputs: Inputs) -> int:
+        """Floating-point operations of forward and backward of a batch; 0 if the model does not say.
+
+        Six for each token and parameter that is no embedding (arXiv 2001.08361, section 2.1), for a
+        model that counts its parameters as transformers' do; what the model says itself comes first.
+        """
+        count = getattr(self.model, "floating_point_ops", None)
+        if callable(count):
+            return int(count(inputs))
+        tokens = inputs.get(getattr(self.model, "main_input_name", "input_ids"))
+        return 6 * tokens.numel() * self._num_parameters_in_flos if tokens is not None else 0
+
+    @cached_property
+    def _num_parameters_in_flos(self) -> int:
+        """Counted once: walking a large model at every step is what makes it slow to step."""
+        count = getattr(self.model, "num_parameters", None)
+        return int(count(exclude_embeddings=True)) if callable(count) else 0
+
+    # -- what the loops call ----------------------------------------------------------------------
+
+    def emit(self, event: str, **details: Any) -> None:
+        """Tell the parts and the callbacks of an event."""
+        self.hooks.emit(event, **details)
+
+    def call_log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
+        """Call `log`, which a subclass may have overridden with an earlier signature."""
+        if start_time is not None and accepts(self.log, "start_time"):
+            self.log(logs, start_time=start_time)
+        else:
+            self.log(logs)
+
+    def count_flos(self, inputs: Inputs) -> None:
+        """Add the operations of a micro-batch to those since the last log."""
+        self.current_flos += self.floating_point_ops(inputs)
+
+    def store_flos(self) -> None:
+        """Move the operations since the last log into the state."""
+        self.state.total_flos += self.current_flos
+        self.current_flos = 0.0
+
+    @property
+    def clips_gradients(self) -> bool:
+        """Whether the optimizer leaves gradients to be clipped when the backward pass is done."""
+        return (
+            self.optimizer_cls_and_kwargs is not None
+            or "gradient_clipping" not in self.optimizer_plugin.cannot
+        )
+
+    @property
+    def schedule_waits_for_metrics(self) -> bool:
+        """Whether the schedule moves with evaluations instead of updates."""
+        return isinstance(self.lr_scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+
+    def note_best(self, metrics: dict[str, float]) -> bool:
+        """Keep the metric that compares models if it is the best yet; return whether it is."""
+        name = self.args.metric_for_best_model
+        if name is None:
+            return False
+        value, best = find_metric(metrics, name), self.state.best_metric
+        is_best = best is None or (value > best if self.args.greater_is_better else value < best)
+        if is_best and not math.isnan(value):
+            self.state.best_metric = value
+            self.state.best_global_step = self.state.global_step
+            return True
+        return False
+
+    def save_checkpoint(self) -> None:
+        """Write a checkpoint of this update into the output folder."""
+        self.store_flos()
+        if self.args.should_save:
+            run_checkpoints.write(self)
+
+    def finish_training(self) -> None:
+        """Load the best model, if that is asked for and there is one."""
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
+            best = Path(self.state.best_model_checkpoint)
+            logger.info("Loading the best model, from %s (%s).", best, self.state.best_metric)
+            run_checkpoints.read_model(self.model, best)
+
+    # -- the constructor's own steps --------------------------------------------------------------
+
+    def use_model(self, model: nn.Module) -> None:
+        """Make this the model, place it, and learn from it what it takes and gives."""
+        self.model: nn.Module = self.strategy.place_model(model)
+        self.model_wrapped: nn.Module = self.model
+        if self.precision.float32_outputs:
+            self.model.register_forward_hook(_cast_outputs)
+        own = getattr(model, "accepts_loss_kwargs", None)
+        self.model_accepts_loss_kwargs = has_keyword_parameters(model) if own is None else bool(own)
+        names = self.args.label_names
+        self.label_names = find_label_names(model) if names is None else names
+        return_loss = forward_parameters(model).get("return_loss")
+        self.can_return_loss = return_loss is not None and return_loss.default is True
+        self._column_filter = (
+            ColumnFilter(model, self.label_names) if self.args.remove_unused_columns else None
+        )
+        vars(self).pop("_num_parameters_in_flos", None)
+
+    def _check_fits(self) -> None:
+        if self.args.eval_strategy != IntervalStrategy.NO and self.eval_dataset is None:
+            raise UsageError(
+                f"`eval_strategy`: {str(self.args.eval_strategy)!r} needs data to evaluate on, and Trainer "
+                "was given no `eval_dataset`. Pass one, or type eval_strategy='no'."
+            )
+        if self.optimizer is not None and self.optimizer_cls_and_kwargs is not None:
+            raise UsageError(
+                "`optimizers`: an optimizer and `optimizer_cls_and_kwargs` were both given. Pass one of them."
+            )
+        if self.model_init is not None and self.optimizer is not None:
+            raise UsageError(
+                "`optimizers`: an optimizer belongs to one model, and `model_init` makes a new one at each "
+                "`train`. Pass `model`, or name the optimizer with `optim`."
+            )
+
+    def _make_callback_handler(self, callbacks: Sequence[Callback]) -> CallbackHandler:
+        bar = PrinterCallback if self.args.disable_tqdm else ProgressCallback
+        own: list[Callback] = [DefaultFlowCallback, *make_reporter_callbacks(self.args)]
+        return CallbackHandler(
+            [*own, *callbacks, bar],
+            self.model,
+            self.processing_class,
+            self.optimizer,
+            self.lr_scheduler,
+        )
+
+    def _listen(self) -> None:
+        """Let the parts of the run, and callbacks that implement hooks themselves, listen."""
+        self.hooks.listen(
+            self.strategy,
+            self.precision,
+            self.optimizer_plugin,
+            self.scheduler_plugin,
+            *self._plugins,
+            *(callback for callback in self.callback_handler.callbacks if implements_hooks(callback)),
+        )
+
+    def _end_run(self, error: BaseException | None) -> None:
+        """Tell the parts how the run ended."""
+        interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
+        outcome = "finished" if error is None else "interrupted" if interrupted else "failed"
+        self.hooks.call("on_run_end", outcome=outcome, error=error)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        return loaders.train_sampler(dataset, self.args)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler[int] | None:
+        return loaders.eval_sampler(eval_dataset)
+
+    def _make_eval_loader(self, dataset: Any, description: str) -> DataLoader[Any]:
+        return loaders.make_loader(
+            dataset,
+            self.args,
+            self.data_collator,
+            self._column_filter,
+            description=description,
+            batch_size=self.args.eval_batch_size,
+            sampler=self._get_eval_sampler(dataset),
+        )
+
+    def _loss_is_normalized(self, num_items_in_batch: Any) -> bool:
+        """Whether the loss is divided by the whole update's items already, by the model or the function."""
+        if self.compute_loss_func is not None:
+            return True
+        return self.model_accepts_loss_kwargs and num_items_in_batch is not None
+
+    def _speed(self, prefix: str, start_time: float, num_samples: int) -> dict[str, float]:
+        num_steps = math.ceil(num_samples / (self.args.eval_batch_size * self.args.world_size))
+        return speed_metrics(prefix, start_time, num_samples, num_steps)
+
+    def stateful_callbacks(self) -> list[ExportableState]:
+        """The callbacks, and the control, whose state checkpoints keep."""
+        holders = [*self.callback_handler.callbacks, self.control]
+        return [holder for holder in holders if isinstance(holder, ExportableState)]
+
+
+def _choose_model(
+    model: nn.Module | None, model_init: Callable[..., nn.Module] | None, make: Callable[[], nn.Module]
+) -> nn.Module:
+    if (model is None) == (model_init is None):
+        given = "neither" if model is None else "both"
+        raise UsageError(
+            f"`model`: {given} of `model` and `model_init` given. Pass one of them to Trainer."
+        )
+    return make() if model is None else model
+
+
+def _cast_outputs(model: nn.Module, inputs: Any, outputs: Any) -> Any:
+    return to_float32(outputs)
+
+
+def _default_collator(processing_class: Any) -> Callable[[list[Any]], Any]:
+    can_pad = callable(getattr(processing_class, "pad", None))
+    return DataCollatorWithPadding(processing_class) if can_pad else default_data_collator

@@ -1,0 +1,287 @@
+"""The hooks of a run: each is called when its documentation says, in order, and can do what it says."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import make_args, make_net, make_samples, make_trainer
+
+from drivetrain import Trainer, TrainerCallback, hookspecs, register
+from drivetrain.callbacks.callback import EVENTS
+from drivetrain.plugin import Plugin, hookimpl
+
+HOOKS = {
+    name: spec
+    for name, spec in vars(hookspecs).items()
+    if inspect.isfunction(spec) and hasattr(spec, "drivetrain_spec")
+}
+
+
+def test_every_hook_is_documented() -> None:
+    for name, spec in HOOKS.items():
+        assert spec.__doc__, f"{name} has no docstring"
+        assert len(spec.__doc__.split()) > 5, f"{name} hardly says anything"
+
+
+def test_every_published_event_is_a_hook_and_a_method_of_callbacks() -> None:
+    assert set(EVENTS) < set(HOOKS)
+    for event in EVENTS:
+        assert callable(getattr(TrainerCallback, event))
+
+
+class Everything(Plugin):
+    """Implements every hook, and notes the calls."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.calls: list[str] = []
+
+
+def _noting(hook: str, parameters: list[str]) -> Any:
+    namespace: dict[str, Any] = {}
+    exec(f"def {hook}(self, {', '.join(parameters)}): self.calls.append({hook!r})", namespace)
+    return hookimpl(namespace[hook])
+
+
+for _name, _spec in HOOKS.items():
+    setattr(Everything, _name, _noting(_name, list(inspect.signature(_spec).parameters)))
+
+
+def test_every_hook_is_called_in_a_run_that_does_everything(tmp_path: Path) -> None:
+    register("plugin", "everything", Everything)
+    trainer = make_trainer(
+        output_dir=tmp_path,
+        plugins=["everything"],
+        gradient_accumulation_steps=2,
+        max_steps=2,
+        eval_strategy="steps",
+        eval_steps=2,
+        save_strategy="steps",
+        save_steps=1,
+    )
+    trainer.train()
+    trainer.predict(make_samples(4))
+    plugin = trainer.hooks.parts[-1]
+    assert isinstance(plugin, Everything)
+    assert set(HOOKS) - set(plugin.calls) == {"on_push_begin", "read_checkpoint"}
+    assert plugin.calls[:9] == [
+        "on_init_end",
+        "alter_model",
+        "alter_optimizer",
+        "on_train_begin",
+        "on_epoch_begin",
+        "on_step_begin",
+        "alter_batch",
+        "alter_loss",
+        "on_substep_end",
+    ]
+    assert plugin.calls[9:16] == [
+        "alter_batch",
+        "alter_loss",
+        "on_pre_optimizer_step",
+        "on_optimizer_step",
+        "on_step_end",
+        "on_log",
+        "write_checkpoint",
+    ]
+    plugin.calls.clear()
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+    assert "read_checkpoint" in plugin.calls
+    assert plugin.calls[-1] == "on_run_end"
+    trainer.emit("on_push_begin")
+    assert plugin.calls[-1] == "on_push_begin"
+
+
+def test_parts_come_before_callbacks_and_plugins_in_the_order_given() -> None:
+    order: list[str] = []
+
+    class First(Plugin):
+        @hookimpl
+        def on_step_end(self) -> None:
+            order.append(self.name)
+
+    class Second(First):
+        pass
+
+    class Callback(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            order.append("callback")
+
+    register("plugin", "first", First)
+    register("plugin", "second", Second)
+    make_trainer(plugins=["second", "first"], callbacks=[Callback], max_steps=1).train()
+    assert order == ["second", "first", "callback"]
+
+
+def test_a_plugin_steers_through_the_control_as_a_callback_does() -> None:
+    class Stop(Plugin):
+        @hookimpl
+        def on_step_end(self, state: Any, control: Any) -> None:
+            control.should_training_stop = state.global_step == 2
+
+    register("plugin", "stop", Stop)
+    assert make_trainer(plugins=["stop"]).train().global_step == 2
+
+
+def test_model_batch_loss_and_optimizer_are_altered_by_one_plugin_after_the_other() -> None:
+    class Doubling(Plugin):
+        @hookimpl
+        def alter_model(self, model: Any) -> Any:
+            model.times = getattr(model, "times", 1) * 2
+            return model
+
+        @hookimpl
+        def alter_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+            return {**batch, "x": batch["x"] * 0}
+
+        @hookimpl
+        def alter_loss(self, loss: torch.Tensor, outputs: dict[str, torch.Tensor]) -> torch.Tensor:
+            assert outputs["logits"].shape[-1] == 3
+            return loss * 2
+
+        @hookimpl
+        def alter_optimizer(self, optimizer: Any) -> None:
+            optimizer.param_groups[0]["marked"] = True
+
+    class AddingOne(Plugin):
+        @hookimpl
+        def alter_model(self, model: Any) -> Any:
+            model.times = model.times + 1
+            return model
+
+        @hookimpl
+        def alter_loss(self, loss: torch.Tensor) -> torch.Tensor:
+            return loss + 1
+
+    register("plugin", "doubling", Doubling)
+    register("plugin", "adding", AddingOne)
+    zeros = [{**sample, "x": sample["x"] * 0} for sample in make_samples()]
+    plain = make_trainer(model=make_net(dropout=0.0), train_dataset=zeros, max_steps=1)
+    altered = make_trainer(model=make_net(dropout=0.0), plugins=["doubling", "adding"], max_steps=1)
+    plain.train()
+    altered.train()
+    assert altered.model.times == 3
+    assert altered.optimizer.param_groups[0]["marked"]
+    assert altered.state.log_history[0]["loss"] == pytest.approx(
+        plain.state.log_history[0]["loss"] * 2 + 1
+    )
+
+
+def test_a_plugin_keeps_files_in_checkpoints_and_takes_them_back(tmp_path: Path) -> None:
+    class Counting(Plugin):
+        count = 0
+
+        @hookimpl
+        def on_step_end(self) -> None:
+            self.count += 1
+
+        @hookimpl
+        def write_checkpoint(self, folder: Path) -> None:
+            (folder / "count.txt").write_text(str(self.count))
+
+        @hookimpl
+        def read_checkpoint(self, folder: Path) -> None:
+            self.count = int((folder / "count.txt").read_text())
+
+    register("plugin", "counting", Counting)
+    options: dict[str, Any] = {"output_dir": tmp_path, "plugins": ["counting"], "save_strategy": "steps"}
+    make_trainer(**options, save_steps=4).train()
+    assert (tmp_path / "checkpoint-4" / "count.txt").read_text() == "4"
+    resumed = make_trainer(**options, save_steps=100)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert resumed.hooks.parts[-1].count == 6  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(None, "finished"), (RuntimeError, "failed"), (KeyboardInterrupt, "interrupted")],
+)
+def test_plugins_are_told_how_a_run_ended(error: type[BaseException] | None, outcome: str) -> None:
+    told: list[tuple[str, Any]] = []
+
+    class Ending(Plugin):
+        @hookimpl
+        def on_step_end(self) -> None:
+            if error is not None:
+                raise error("stop")
+
+        @hookimpl
+        def on_run_end(self, outcome: str, error: BaseException | None) -> None:
+            told.append((outcome, type(error)))
+
+    register("plugin", "ending", Ending)
+    trainer = make_trainer(plugins=["ending"])
+    if error is None:
+        trainer.train()
+    else:
+        with pytest.raises(error):
+            trainer.train()
+    assert told == [(outcome, type(None) if error is None else error)]
+
+
+def test_a_misspelt_hook_is_an_error_that_names_the_nearest() -> None:
+    class Misspelt(Plugin):
+        @hookimpl
+        def on_stepp_end(self) -> None: ...
+
+    register("plugin", "misspelt", Misspelt)
+    with pytest.raises(
+        ValueError, match=r"Misspelt implements 'on_stepp_end' \(did you mean 'on_step_end'\?\)"
+    ):
+        make_trainer(plugins=["misspelt"])
+
+
+def test_a_hook_with_a_parameter_that_there_is_not_is_an_error() -> None:
+    class Wrong(Plugin):
+        @hookimpl
+        def on_step_end(self, step: int) -> None: ...
+
+    register("plugin", "wrong", Wrong)
+    with pytest.raises(ValueError, match=r"Wrong does not fit the hooks.*step"):
+        make_trainer(plugins=["wrong"])
+
+
+def test_a_wrapper_around_an_altering_hook_is_an_error_and_one_around_an_event_is_called() -> None:
+    order: list[str] = []
+
+    class Around(Plugin):
+        @hookimpl(wrapper=True)
+        def on_step_end(self) -> Any:
+            order.append("before")
+            yield
+            order.append("after")
+
+    class Wrong(Plugin):
+        @hookimpl(wrapper=True)
+        def alter_loss(self, loss: torch.Tensor) -> Any:
+            yield
+
+    register("plugin", "around", Around)
+    register("plugin", "wrong", Wrong)
+    make_trainer(plugins=["around"], max_steps=1).train()
+    assert order == ["before", "after"]
+    with pytest.raises(ValueError, match=r"Wrong.alter_loss is marked as a wrapper. Leave that out"):
+        make_trainer(plugins=["wrong"])
+
+
+def test_a_hook_that_nobody_implements_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+
+    class Quiet(Trainer):
+        def emit(self, event: str, **details: Any) -> None:
+            if event == "on_optimizer_step":
+                caller = self.hooks._callers[event]
+                monkeypatch.setattr(
+                    type(caller), "__call__", lambda *a, **k: called.append(event), raising=False
+                )
+                self.hooks.emit(event, **details)
+                monkeypatch.undo()
+            else:
+                super().emit(event, **details)
+
+    Quiet(make_net(), make_args(max_steps=2), train_dataset=make_samples()).train()
+    assert called == []
