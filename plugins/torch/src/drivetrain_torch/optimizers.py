@@ -1,0 +1,207 @@
+"""torch's own optimizers: `adamw_torch`, `adamw_torch_fused`, `sgd`, `adagrad`, `rmsprop`.
+
+Without options they are made with what the published trainer gives them and nothing else. An
+option that is left at its default is not passed on, so torch's defaults hold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from drivetrain.plugin import OptimizerPlugin, refuse_given_twice
+
+ADAM_ARGUMENTS = ("adam_beta1", "adam_beta2", "adam_epsilon")
+"""Arguments that only Adam and its variants use."""
+
+
+@dataclass(frozen=True)
+class FusedAdamWOptions:
+    """Options of `adamw_torch_fused`: see `torch.optim.AdamW`.
+
+    Attributes:
+        betas: Overrides `adam_beta1` and `adam_beta2`.
+        eps: Overrides `adam_epsilon`.
+    """
+
+    betas: tuple[float, float] | None = None
+    eps: float | None = None
+    amsgrad: bool = False
+    maximize: bool = False
+    capturable: bool = False
+
+    def __post_init__(self) -> None:
+        for beta in self.betas or ():
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(
+                    f"betas={self.betas} must both be in [0, 1): type betas=(0.9, 0.999), say."
+                )
+        _require_at_least_zero(self, "eps")
+
+
+@dataclass(frozen=True)
+class AdamWOptions(FusedAdamWOptions):
+    """Options of `adamw_torch`."""
+
+    foreach: bool | None = None
+
+
+@dataclass(frozen=True)
+class SGDOptions:
+    """Options of `sgd`: see `torch.optim.SGD`."""
+
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    maximize: bool = False
+    foreach: bool | None = None
+    fused: bool | None = None
+
+    def __post_init__(self) -> None:
+        _require_at_least_zero(self, "momentum")
+        if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
+            raise ValueError(
+                f"nesterov=True needs momentum above 0 and no dampening, and has momentum={self.momentum} "
+                f"and dampening={self.dampening}: type momentum=0.9, nesterov=True."
+            )
+        if self.foreach and self.fused:
+            raise ValueError("foreach=True and fused=True exclude each other: leave one out.")
+
+
+@dataclass(frozen=True)
+class AdagradOptions:
+    """Options of `adagrad`: see `torch.optim.Adagrad`."""
+
+    lr_decay: float = 0.0
+    initial_accumulator_value: float = 0.0
+    eps: float = 1e-10
+    maximize: bool = False
+    foreach: bool | None = None
+
+    def __post_init__(self) -> None:
+        _require_at_least_zero(self, "lr_decay", "initial_accumulator_value", "eps")
+
+
+@dataclass(frozen=True)
+class RMSpropOptions:
+    """Options of `rmsprop`: see `torch.optim.RMSprop`."""
+
+    alpha: float = 0.99
+    eps: float = 1e-8
+    momentum: float = 0.0
+    centered: bool = False
+    maximize: bool = False
+    foreach: bool | None = None
+    capturable: bool = False
+
+    def __post_init__(self) -> None:
+        _require_at_least_zero(self, "alpha", "eps", "momentum")
+
+
+class FusedAdamW(OptimizerPlugin):
+    """AdamW (arXiv:1711.05101) whose whole update is one kernel: `torch.optim.AdamW(fused=True)`."""
+
+    Options = FusedAdamWOptions
+
+    def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
+        """`torch.optim.AdamW` and its keyword arguments."""
+        return torch.optim.AdamW, {**self._keywords(), "fused": True}
+
+    def _keywords(self) -> dict[str, Any]:
+        from_arguments = {
+            "lr": self.args.learning_rate,
+            "betas": (self.args.adam_beta1, self.args.adam_beta2),
+            "eps": self.args.adam_epsilon,
+        }
+        return {**from_arguments, **given(self.options)}
+
+    def problems(self) -> Iterable[str]:
+        """Refuse a value that is given twice, in the arguments and in the options."""
+        yield from super().problems()
+        yield from _refuse_capturable(self)
+        yield from refuse_given_twice(self, betas=("adam_beta1", "adam_beta2"), eps=("adam_epsilon",))
+
+
+class AdamW(FusedAdamW):
+    """AdamW (arXiv:1711.05101): `torch.optim.AdamW`."""
+
+    Options = AdamWOptions
+
+    def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
+        """`torch.optim.AdamW` and its keyword arguments."""
+        return torch.optim.AdamW, self._keywords()
+
+
+class _PlainOptimizer(OptimizerPlugin):
+    """An optimizer of torch that takes `learning_rate` and its options."""
+
+    unused_arguments = ADAM_ARGUMENTS
+
+    def _keywords(self) -> dict[str, Any]:
+        return {"lr": self.args.learning_rate, **given(self.options)}
+
+    def problems(self) -> Iterable[str]:
+        """Refuse what torch would refuse at the first step."""
+        yield from super().problems()
+        yield from _refuse_capturable(self)
+
+
+class SGD(_PlainOptimizer):
+    """Stochastic gradient descent, with momentum if asked for: `torch.optim.SGD`."""
+
+    Options = SGDOptions
+
+    def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
+        """`torch.optim.SGD` and its keyword arguments."""
+        return torch.optim.SGD, self._keywords()
+
+
+class Adagrad(_PlainOptimizer):
+    """Adagrad (Duchi et al., JMLR 12, 2011): `torch.optim.Adagrad`."""
+
+    Options = AdagradOptions
+
+    def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
+        """`torch.optim.Adagrad` and its keyword arguments."""
+        return torch.optim.Adagrad, self._keywords()
+
+
+class RMSprop(_PlainOptimizer):
+    """RMSprop (Hinton's lecture 6e, 2012): `torch.optim.RMSprop`."""
+
+    Options = RMSpropOptions
+
+    def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
+        """`torch.optim.RMSprop` and its keyword arguments."""
+        return torch.optim.RMSprop, self._keywords()
+
+
+def given(options: Any) -> dict[str, Any]:
+    """The options that differ from their defaults."""
+    values = {
+        field.name: (getattr(options, field.name), field.default)
+        for field in dataclasses.fields(options)
+    }
+    return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def _require_at_least_zero(options: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not value >= 0.0:
+            raise ValueError(f"{name}={value} must be 0 or more.")
+
+
+def _refuse_capturable(plugin: OptimizerPlugin) -> Iterable[str]:
+    """CUDA graphs exist on some devices only; torch says so at the first step, which is late."""
+    device = plugin.args.device.type
+    if getattr(plugin.options, "capturable", False) and device in ("cpu", "mps"):
+        yield (
+            f"`optim_args`: capturable=True is for CUDA graphs, and the run is on {device!r}. "
+            "Leave capturable out."
+        )
