@@ -1,0 +1,1 @@
+"""An optimizer plugin to copy: Lion under the name ``lion_template``."""

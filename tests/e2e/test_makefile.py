@@ -1,0 +1,61 @@
+"""What `make` would do, without doing it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+from projects import REPOSITORY, find_projects
+
+
+def plan(*arguments: str) -> str:
+    """The commands that make would run in a fresh clone."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(
+        ["make", "--dry-run", "--always-make", *arguments],
+        cwd=REPOSITORY,
+        env=inherited,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_the_demo_gets_the_names_that_were_chosen() -> None:
+    demo = "examples/gpt/demo.py --optim {} --scheduler {} --report-to {}"
+    assert demo.format("adamw_torch", "cosine", "tensorboard") in plan("demo")
+    chosen = plan("demo", "OPTIM=muon", "SCHEDULER=linear", "REPORT_TO=none", "ARGS=--seed 3")
+    assert demo.format("muon", "linear", "none --seed 3") in chosen
+
+
+@pytest.mark.parametrize(
+    "name", ["galore_adamw", "galore_adafactor_layerwise", "drivetrain-galore:galore_adamw"]
+)
+def test_the_demo_installs_galore_where_its_name_is_chosen(name: str) -> None:
+    assert "-e ./plugins/galore" in plan("demo", f"OPTIM={name}")
+
+
+def test_the_demo_installs_no_test_tools_and_no_plugin_that_is_not_asked_for() -> None:
+    commands = plan("demo")
+    assert "galore" not in commands
+    assert "requirements/test.txt" not in commands
+
+
+def test_torch_comes_first_and_everything_is_constrained() -> None:
+    installs = re.findall(r"pip .*\binstall\b.*", plan("test", "lint", "demo"))
+    assert installs[0].endswith(" torch")
+    assert all("-c constraints.txt" in install for install in installs)
+    assert not [install for install in installs if "template" in install]
+
+
+def test_wheels_are_built_of_every_distribution() -> None:
+    (build,) = re.findall(r"pip .*\bwheel\b.*", plan("wheels"))
+    folders = {(REPOSITORY / folder).resolve() for folder in re.findall(r"\./\S+", build)}
+    assert folders == {project.folder for project in find_projects()}
+
+
+def test_ci_runs_nothing_but_make() -> None:
+    lines = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("make")] == ["make lint", "make test"]
