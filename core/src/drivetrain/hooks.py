@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -14,6 +15,9 @@ from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
     from drivetrain.trainer import Trainer
+
+
+logger = logging.getLogger(__name__)
 
 
 class Hooks:
@@ -65,6 +69,27 @@ class Hooks:
         """Call a hook that is no published event."""
         self._callers[hook](trainer=self._trainer, **details)
 
+    def call_each(self, hook: str, **details: Any) -> None:
+        """Call every implementation of a hook, each even if one before it raised.
+
+        Raises:
+            Exception: What the first of them raised that did, if no other error is under way; the others
+                are logged.
+        """
+        known = {"trainer": self._trainer, **details}
+        errors: list[Exception] = []
+        for implementation in reversed(self._callers[hook].get_hookimpls()):
+            try:
+                implementation.function(*(known[argument] for argument in implementation.argnames))
+            except Exception as error:
+                errors.append(error)
+                owner = type(implementation.plugin).__name__
+                logger.error(
+                    "%s.%s raised; the others are called all the same.", owner, hook, exc_info=error
+                )
+        if errors and details.get("error") is None:
+            raise errors[0]
+
     def alter(self, hook: str, name: str, **details: Any) -> Any:
         """Pass a value through every implementation of an ``alter_...`` hook, and return what comes out.
 
@@ -108,11 +133,15 @@ def _refuse_wrappers(manager: pluggy.PluginManager, listener: object) -> None:
     for caller in manager.get_hookcallers(listener) or []:
         for implementation in caller.get_hookimpls():
             is_wrapper = implementation.wrapper or implementation.hookwrapper
-            if is_wrapper and implementation.plugin is listener and caller.name.startswith("alter_"):
+            if is_wrapper and implementation.plugin is listener and _is_called_one_by_one(caller.name):
                 raise UsageError(
-                    f"{type(listener).__name__}.{caller.name} is marked as a wrapper. Leave that out, and "
-                    "return the altered value: an `alter_...` hook gets what the one before it returned."
+                    f"{type(listener).__name__}.{caller.name} is marked as a wrapper. Leave that out: an "
+                    "`alter_...` hook gets what the one before it returned, and returns the altered value."
                 )
+
+
+def _is_called_one_by_one(hook: str) -> bool:
+    return hook.startswith("alter_") or hook == "on_run_end"
 
 
 def implements_hooks(thing: object) -> bool:

@@ -10,9 +10,11 @@ hook by having a method of its name, marked with `hookimpl`, that takes any of t
                 control.should_training_stop = True
 
 Parts are called in this order: strategy, precision, optimizer, scheduler, then ``plugins`` in the
-order given; after them the user's callbacks, in the order given. A hook is called on every process
-unless it says otherwise. What ``on_...`` hooks return is not used; they act through ``control``.
-A hook that nobody implements costs nothing.
+order given, then reporters; after them the callbacks, in the order given. (pluggy's ``tryfirst`` and
+``trylast`` move one to the front or to the end.) A callback may implement hooks, too: a method of it
+that is marked is called as a hook, and not as a callback. A hook is called on every process unless it
+says otherwise. What ``on_...`` hooks return is not used; they act through ``control``. A parameter is
+passed if it is named: ``**kwargs`` gets nothing. A hook that nobody implements costs nothing.
 
 Parameters that many hooks have: ``trainer`` is the `Trainer`; ``args``, ``state`` and ``control``
 are its `TrainingArguments`, `TrainerState` and `TrainerControl`.
@@ -48,8 +50,9 @@ hookimpl = pluggy.HookimplMarker("drivetrain")
 def alter_model(trainer: Trainer, model: nn.Module) -> nn.Module | None:
     """Change or replace the model before it is trained.
 
-    Called once at the start of each `train`, after a checkpoint's weights were loaded and before the
-    optimizer is made. By default the model is left as it is.
+    Called once for each model, when it is first trained: before a checkpoint's weights are loaded into
+    it (they are those of the altered model) and before the optimizer is made. By default the model is
+    left as it is.
     """
 
 
@@ -165,6 +168,22 @@ def on_log(
 
 
 @hookspec
+def on_evaluation_begin(trainer: Trainer) -> None:
+    """An evaluation or a prediction is about to compute its first batch; the model is in evaluation mode.
+
+    The place to put other weights into the model (averaged ones, say) for the time of it.
+    """
+
+
+@hookspec
+def on_evaluation_end(trainer: Trainer) -> None:
+    """An evaluation or a prediction has computed its last batch, or failed on the way.
+
+    The place to put back what `on_evaluation_begin` took out.
+    """
+
+
+@hookspec
 def on_prediction_step(
     trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
 ) -> None:
@@ -212,7 +231,7 @@ def on_run_end(trainer: Trainer, outcome: Outcome, error: BaseException | None) 
     """`train` is being left, however it ended: the place to close files and connections.
 
     ``outcome`` is ``"finished"``, ``"failed"`` or ``"interrupted"``; ``error`` is the exception that
-    leaves `train`, if one does.
+    leaves `train`, if one does. Every implementation is called, even if one before it raises.
     """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
     from drivetrain.arguments import TrainingArguments
+
+logger = logging.getLogger(__name__)
 
 _NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
 
@@ -60,3 +63,16 @@ def class_and_kwargs(
         )
     groups = decay_groups(model, decay_parameter_names(model), args.weight_decay)
     return cls, {**kwargs, "params": plugin.group_parameters(model, groups)}
+
+
+def warn_of_left_out(optimizer: Optimizer, model: nn.Module, name: str) -> None:
+    """Say which trainable parameters are in no group of the optimizer, and so will not change."""
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    left_out = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in held]
+    if left_out:
+        logger.warning(
+            "`optim`: %r leaves out %d trainable parameters, which will not change: %s.",
+            name,
+            len(left_out),
+            ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else ""),
+        )

@@ -6,6 +6,7 @@ options are, and what a part of each kind must be.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ def check_parts(args: TrainingArguments, *, ask: bool = True) -> PartProblems:
             part = make()
             if ask:
                 found.errors.extend(problems_of(part))
-                found.warnings.extend(part.warnings())
+                found.warnings.extend(_ask(part, "warnings"))
         except UsageError as error:
             if str(error) not in map(str, found.errors):
                 found.errors.append(error)
@@ -89,13 +90,18 @@ def problems_of(part: Plugin) -> list[str]:
     Raises:
         BrokenPluginError: It raised something else than a `UsageError` instead.
     """
+    return _ask(part, "problems")
+
+
+def _ask(part: Plugin, method: str) -> list[str]:
     try:
-        return list(part.problems())
+        said = getattr(part, method)()
+        return [said] if isinstance(said, str) else list(said)
     except UsageError:
         raise
     except Exception as error:
         option = next(kind.option for kind, base in BASE_CLASSES.items() if isinstance(part, base))
-        raise _failed(part.title, "problems", option, part.name, error) from error
+        raise _failed(part.title, method, option, part.name, error) from error
 
 
 def _makers(args: TrainingArguments) -> Iterator[Any]:
@@ -113,7 +119,16 @@ def _makers(args: TrainingArguments) -> Iterator[Any]:
 
 def load_optimizer(args: TrainingArguments) -> OptimizerPlugin:
     """The optimizer plugin that `optim` names, with the options in `optim_args`."""
-    return _make(OptimizerPlugin, OPTIMIZER, args.optim, args, "optim", "optim_args", args.optim_args)
+    return _make(
+        OptimizerPlugin,
+        OPTIMIZER,
+        args.optim,
+        args,
+        "optim",
+        "optim_args",
+        args.optim_args,
+        is_default=args.is_default("optim"),
+    )
 
 
 def load_scheduler(args: TrainingArguments) -> SchedulerPlugin:
@@ -126,6 +141,7 @@ def load_scheduler(args: TrainingArguments) -> SchedulerPlugin:
         "lr_scheduler_type",
         "lr_scheduler_kwargs",
         args.lr_scheduler_kwargs,
+        is_default=args.is_default("lr_scheduler_type"),
     )
 
 
@@ -135,7 +151,7 @@ def load_precision(args: TrainingArguments) -> PrecisionPlugin:
     if name == "auto":
         name = "fp16" if args.fp16 else "bf16" if args.bf16 else "no"
         option = name if name != "no" else "precision"
-    return _make(PrecisionPlugin, PRECISION, name, args, option)
+    return _make(PrecisionPlugin, PRECISION, name, args, option, is_default=name != args.precision)
 
 
 def load_strategy(args: TrainingArguments) -> StrategyPlugin:
@@ -143,7 +159,7 @@ def load_strategy(args: TrainingArguments) -> StrategyPlugin:
     name = args.strategy
     if name == "auto":
         name = "ddp" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "single"
-    return _make(StrategyPlugin, STRATEGY, name, args, "strategy")
+    return _make(StrategyPlugin, STRATEGY, name, args, "strategy", is_default=name != args.strategy)
 
 
 def load_reporter(args: TrainingArguments, name: str) -> ReporterPlugin:
@@ -164,8 +180,10 @@ def _make(
     option: str,
     options_option: str = "",
     options: str | Mapping[str, Any] | None = None,
+    *,
+    is_default: bool = False,
 ) -> PartT:
-    resolved = default_registry().load(kind, name, option=option)
+    resolved = default_registry().load(kind, name, option=option, is_default=is_default)
     cls = _as_class(base, kind, resolved, option)
     _check_complete(cls, kind, resolved, option)
     given = read_options(cls.Options, options, option=options_option, owner=resolved.title)
@@ -190,13 +208,19 @@ def _failed(title: str, method: str, option: str, name: str, error: Exception) -
 
 def _check_complete(cls: type[Plugin], kind: Kind, resolved: Resolved, option: str) -> None:
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if not (isinstance(cls.Options, type) and dataclasses.is_dataclass(cls.Options)):
+        raise BrokenPluginError(
+            option,
+            resolved.name,
+            f"{_origin(resolved)}leads to {cls.__name__}, whose `Options` is {cls.Options!r} "
+            "and no dataclass. Tell its authors.",
+        )
     if missing:
         raise BrokenPluginError(
             option,
             resolved.name,
-            f"{_origin(resolved)}leads to {cls.__name__}, which is not complete: a plugin for {kind}s has to "
-            f"implement {' and '.join(f'`{name}`' for name in missing)}. Tell its authors, or choose "
-            f"another {kind}.",
+            f"{_origin(resolved)}leads to {cls.__name__}, which is not complete: it has to implement "
+            f"{' and '.join(f'`{name}`' for name in missing)}. Tell its authors, or choose another {kind}.",
         )
 
 

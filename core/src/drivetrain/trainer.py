@@ -6,16 +6,18 @@ import inspect
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Sampler
+from torch.utils.hooks import RemovableHandle
 
 from drivetrain import optimization
 from drivetrain.arguments import IntervalStrategy, TrainingArguments
@@ -26,7 +28,7 @@ from drivetrain.callbacks import (
     ProgressCallback,
     TrainerCallback,
 )
-from drivetrain.callbacks.reporting import make_reporter_callbacks
+from drivetrain.callbacks.reporting import ReporterCallback, make_reporter_callbacks
 from drivetrain.checkpoint import run_checkpoints
 from drivetrain.checkpoint.random_state import set_seed
 from drivetrain.data import loaders
@@ -58,6 +60,8 @@ from drivetrain.state import ExportableState, TrainerControl, TrainerState
 from drivetrain_registry import UsageError
 
 logger = logging.getLogger(__name__)
+
+_output_hooks: WeakKeyDictionary[nn.Module, RemovableHandle] = WeakKeyDictionary()
 
 Inputs = dict[str, Any]
 Callback = TrainerCallback | type[TrainerCallback]
@@ -130,6 +134,7 @@ class Trainer:
             is_world_process_zero=self.is_world_process_zero(),
         )
         self.control = TrainerControl()
+        self._altered_model: nn.Module | None = None
         self.is_in_train = False
         self.current_flos = 0.0
         self.current_gradient_accumulation_steps = self.args.gradient_accumulation_steps
@@ -266,7 +271,7 @@ class Trainer:
             )
         if len(inputs) == 0:
             raise UsageError(
-                "`train_dataset`: a batch is empty: no key of the samples is a parameter of "
+                "`train_dataset` or `eval_dataset`: a batch is empty: no key of its samples is one of "
                 f"{type(self.model).__name__}.forward ({', '.join(forward_parameters(self.model))}). "
                 "Rename the keys, or pass `remove_unused_columns=False`."
             )
@@ -434,6 +439,7 @@ class Trainer:
             else:
                 self.optimizer_plugin = load_optimizer(self.args)
                 self.optimizer = self.optimizer_plugin.create(self.model, groups)
+                optimization.warn_of_left_out(self.optimizer, self.model, self.args.optim)
                 self._listen()
         return self.optimizer
 
@@ -542,7 +548,8 @@ class Trainer:
         count = getattr(self.model, "floating_point_ops", None)
         if callable(count):
             return int(count(inputs))
-        tokens = inputs.get(getattr(self.model, "main_input_name", "input_ids"))
+        name = getattr(self.model, "main_input_name", "input_ids")
+        tokens = inputs.get(name) if isinstance(inputs, Mapping) else None
         return 6 * tokens.numel() * self._num_parameters_in_flos if tokens is not None else 0
 
     @cached_property
@@ -618,8 +625,7 @@ class Trainer:
         """Make this the model, place it, and learn from it what it takes and gives."""
         self.model: nn.Module = self.strategy.place_model(model)
         self.model_wrapped: nn.Module = self.model
-        if self.precision.float32_outputs:
-            self.model.register_forward_hook(_cast_outputs)
+        self._cast_outputs()
         own = getattr(model, "accepts_loss_kwargs", None)
         self.model_accepts_loss_kwargs = has_keyword_parameters(model) if own is None else bool(own)
         names = self.args.label_names
@@ -630,6 +636,23 @@ class Trainer:
             ColumnFilter(model, self.label_names) if self.args.remove_unused_columns else None
         )
         vars(self).pop("_num_parameters_in_flos", None)
+
+    def _cast_outputs(self) -> None:
+        """Hand on what the model returns in 16 bits in 32, as the precision of this trainer wants it.
+
+        It is a hook on the model: that of an earlier trainer over the same model is taken away.
+        """
+        earlier = _output_hooks.pop(self.model, None)
+        if earlier is not None:
+            earlier.remove()
+        if self.precision.float32_outputs:
+            _output_hooks[self.model] = self.model.register_forward_hook(_cast_outputs)
+
+    def alter_model_once(self) -> None:
+        """Let plugins alter the model, unless they have."""
+        if self._altered_model is not self.model:
+            self.model = self.model_wrapped = self.hooks.alter("alter_model", "model", model=self.model)
+            self._altered_model = self.model
 
     def _check_fits(self) -> None:
         if self.args.eval_strategy != IntervalStrategy.NO and self.eval_dataset is None:
@@ -666,6 +689,7 @@ class Trainer:
             self.optimizer_plugin,
             self.scheduler_plugin,
             *self._plugins,
+            *(c.reporter for c in self.callback_handler.callbacks if isinstance(c, ReporterCallback)),
             *(callback for callback in self.callback_handler.callbacks if implements_hooks(callback)),
         )
 
@@ -673,7 +697,7 @@ class Trainer:
         """Tell the parts how the run ended."""
         interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
         outcome = "finished" if error is None else "interrupted" if interrupted else "failed"
-        self.hooks.call("on_run_end", outcome=outcome, error=error)
+        self.hooks.call_each("on_run_end", outcome=outcome, error=error)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset

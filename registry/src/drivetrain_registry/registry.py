@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from drivetrain_registry.catalogue import CATALOGUE
 from drivetrain_registry.discovery import Entry, discover
 from drivetrain_registry.errors import (
     AmbiguousNameError,
@@ -156,8 +157,22 @@ class Registry:
             return None
         raise UnknownNameError(option, name, explain_unknown(self, kind, name))
 
-    def load(self, kind: Kind | str, name: str, *, option: str | None = None) -> Resolved:
+    def load(
+        self,
+        kind: Kind | str,
+        name: str,
+        *,
+        option: str | None = None,
+        is_default: bool = False,
+    ) -> Resolved:
         """Find a name and import the part behind it, and no other.
+
+        Args:
+            kind: The kind of part.
+            name: As for `resolve`.
+            option: The argument to name in errors; by default the kind's own.
+            is_default: Nobody typed the name. Where several distributions claim it, the one that the
+                catalogue has for it is taken: a stranger's plugin cannot break runs that do not name it.
 
         Raises:
             RegistryError: One subclass for each thing that can be wrong; besides those of
@@ -166,7 +181,13 @@ class Registry:
         """
         kind = _as_kind(kind)
         option = option or kind.option
-        entry = self.resolve(kind, name, option=option)
+        try:
+            entry = self.resolve(kind, name, option=option)
+        except AmbiguousNameError:
+            known = self._find_known(kind, name) if is_default else None
+            if known is None:
+                raise
+            entry = known
         if entry is not None:
             part = self._load_entry(entry, option, name)
         elif (kind, name) in self._registered:
@@ -184,6 +205,10 @@ class Registry:
         raise UnknownDistributionError(
             option, qualified, explain_wrong_distribution(self, kind, qualified)
         )
+
+    def _find_known(self, kind: Kind, name: str) -> Entry | None:
+        known = CATALOGUE.get((kind, name), "")
+        return next((e for e in self.entries(kind) if e.qualified_name == f"{known}:{name}"), None)
 
     def _load_entry(self, entry: Entry, option: str, name: str) -> object:
         if entry not in self._loaded:

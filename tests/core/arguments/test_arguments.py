@@ -101,6 +101,11 @@ def test_warmup_steps_come_before_the_ratio() -> None:
         ({"save_steps": 0}, r"`save_steps`: 0 is neither"),
         ({"save_total_limit": 0}, r"`save_total_limit`: 0 is no whole number from 1 up"),
         ({"num_train_epochs": 0}, r"`num_train_epochs`: 0 trains nothing"),
+        ({"num_train_epochs": "3"}, r"`num_train_epochs`: '3' is no number that says how long"),
+        ({"num_train_epochs": float("nan")}, r"`num_train_epochs`: nan is no number"),
+        ({"max_steps": None}, r"`max_steps`: None is no number"),
+        ({"max_steps": 10.5}, r"`max_steps`: 10.5 is no number"),
+        ({"logging_steps": float("inf")}, r"`logging_steps`: inf is neither"),
         (
             {"eval_strategy": "sometimes"},
             r"`eval_strategy`: 'sometimes' is no strategy. Allowed: 'no', 'steps', 'epoch'",

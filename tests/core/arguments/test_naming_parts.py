@@ -13,7 +13,15 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import drivetrain
 from drivetrain.plugin import OptimizerPlugin, OptionsError, Plugin, SchedulerPlugin
-from drivetrain_registry import BrokenPluginError, DottedPathError, UnknownNameError, WrongKindError
+from drivetrain_registry import (
+    AmbiguousNameError,
+    BrokenPluginError,
+    DottedPathError,
+    Entry,
+    Registry,
+    UnknownNameError,
+    WrongKindError,
+)
 
 
 @pytest.fixture
@@ -209,6 +217,59 @@ def test_a_plugin_that_raises_while_it_is_checked_is_named_and_there_is_no_trace
         BrokenPluginError, match=rf"'failing' .*whose `{method}` raised ZeroDivisionError: oh"
     ):
         make_args(plugins=["failing"])
+
+
+def test_a_stranger_that_claims_a_default_name_breaks_only_runs_that_type_it(
+    monkeypatch: pytest.MonkeyPatch, our_entries: list[Entry]
+) -> None:
+    claims = [
+        Entry(entry.kind, entry.name, "nowhere:Nothing", "drivetrain-stranger", "1.0")
+        for entry in our_entries
+        if entry.name in ("adamw_torch", "linear", "no", "single", "muon")
+    ]
+    monkeypatch.setattr("drivetrain_registry.registry._default", Registry([*our_entries, *claims]))
+    assert make_trainer().train().global_step == 6
+    with pytest.raises(
+        AmbiguousNameError, match=r"'muon' is provided by 2 distributions.*drivetrain-stranger 1.0"
+    ):
+        make_args(optim="muon")
+    assert make_args(optim="drivetrain-torch:muon").optim == "drivetrain-torch:muon"
+
+
+def test_declarations_of_an_optimizer_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"`cannot` of A names fp17; known are gradient_accumulation"):
+
+        class A(OptimizerPlugin):
+            cannot = {"fp17": "x"}  # type: ignore[dict-item]
+
+    with pytest.raises(TypeError, match="`unused_arguments` of B is a text"):
+
+        class B(OptimizerPlugin):
+            unused_arguments = "adam_beta1"  # type: ignore[assignment]
+
+    class C(OptimizerPlugin):
+        unused_arguments = ("adam_betta",)
+
+        def build(self) -> Any: ...
+
+    drivetrain.register("optimizer", "c", C)
+    with pytest.raises(
+        BrokenPluginError, match=r"whose `warnings` raised AttributeError: 'adam_betta' is no argument"
+    ):
+        make_args(optim="c")
+
+
+def test_plugins_may_be_one_name_and_none_twice() -> None:
+    class Quiet(Plugin):
+        pass
+
+    drivetrain.register("plugin", "quiet", Quiet)
+    assert make_args(plugins="quiet").plugins == ["quiet"]
+    assert make_args(plugins=None).plugins == []
+    with pytest.raises(
+        drivetrain.ArgumentsError, match="`plugins`: 'quiet' stands there more than once"
+    ):
+        make_args(plugins=["quiet", "quiet"])
 
 
 def test_a_plugin_without_its_required_method_is_refused() -> None:

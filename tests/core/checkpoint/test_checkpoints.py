@@ -15,7 +15,7 @@ import pytest
 import torch
 from small import are_equal, make_net, make_trainer, weights_of
 
-from drivetrain import TrainerCallback, TrainerState
+from drivetrain import TrainerCallback, TrainerState, UsageError
 from drivetrain.checkpoint.reading import find_damage
 
 FILES = {
@@ -233,6 +233,59 @@ def test_old_checkpoints_are_deleted_and_the_best_is_kept(tmp_path: Path) -> Non
     assert names_in(best) == ["checkpoint-1", "checkpoint-10"]
     rotate(best, 1, None)
     assert names_in(best) == ["checkpoint-10"]
+
+
+def test_the_checkpoint_that_was_just_written_is_kept_whatever_an_earlier_run_left(
+    tmp_path: Path,
+) -> None:
+    make_trainer(output_dir=tmp_path, save_strategy="steps", save_steps=6).train()
+    make_trainer(
+        output_dir=tmp_path, save_strategy="steps", save_steps=2, max_steps=4, save_total_limit=1
+    ).train()
+    assert names_in(tmp_path) == ["checkpoint-4"]
+
+
+def test_a_rate_of_numpys_can_be_saved_and_resumed_from(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"output_dir": tmp_path, "learning_rate": np.float64(1e-2), **STEPS}
+    whole = make_trainer(**options)
+    whole.train()
+    resumed = make_trainer(**options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert are_equal(weights_of(whole), weights_of(resumed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"optim": "sgd"}, r"`optim`: .*saved with 'adamw_torch' \(AdamW\).*'sgd' \(SGD\)"),
+        (
+            {"lr_scheduler_type": "reduce_lr_on_plateau", "eval_strategy": "epoch"},
+            r"`lr_scheduler_type`: .*saved with 'linear' \(LambdaLR\).*ReduceLROnPlateau",
+        ),
+        ({"model": "frozen"}, r"`resume_from_checkpoint`: the state of the optimizer .* does not fit"),
+    ],
+    ids=["optimizer", "schedule", "parameters"],
+)
+def test_what_cannot_go_on_from_a_checkpoint_is_said(
+    changed: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    make_trainer(output_dir=tmp_path, **STEPS).train()
+    if "model" in changed:
+        changed = {"model": make_net()}
+        changed["model"].inner.requires_grad_(False)
+    resumed = make_trainer(output_dir=tmp_path, **changed)
+    with pytest.raises(UsageError, match=message):
+        resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+
+
+def test_another_schedule_of_the_same_sort_goes_on_and_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_trainer(output_dir=tmp_path, **STEPS).train()
+    options: dict[str, Any] = {"optim": "adamw_torch_fused", "lr_scheduler_type": "cosine"}
+    resumed = make_trainer(output_dir=tmp_path, **options)
+    assert resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4")).global_step == 6
+    assert "`lr_scheduler_type`: 'cosine' goes on where 'linear' was" in caplog.text
 
 
 def test_saving_an_update_again_replaces_its_checkpoint(tmp_path: Path) -> None:

@@ -42,6 +42,12 @@ def test_label_becomes_labels_of_the_right_type(label: Any, dtype: torch.dtype) 
     assert labels.dtype == dtype
 
 
+def test_a_list_under_label_says_for_each_class_whether_it_applies() -> None:
+    labels = default_data_collator([{"label": [1, 0, 1]}] * 2)["labels"]
+    assert labels.shape == (2, 3)
+    assert labels.dtype == torch.float
+
+
 @pytest.mark.parametrize(
     ("label_ids", "dtype"),
     [

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from small import make_args, make_net, make_samples, make_trainer
+from small import are_equal, make_args, make_net, make_samples, make_trainer, weights_of
 
-from drivetrain import Trainer, TrainerCallback, hookspecs, register
+from drivetrain import Trainer, TrainerCallback, UsageError, hookspecs, register
 from drivetrain.callbacks.callback import EVENTS
-from drivetrain.plugin import Plugin, hookimpl
+from drivetrain.plugin import Plugin, ReporterPlugin, hookimpl
 
 HOOKS = {
     name: spec
@@ -87,6 +87,10 @@ def test_every_hook_is_called_in_a_run_that_does_everything(tmp_path: Path) -> N
         "on_step_end",
         "on_log",
         "write_checkpoint",
+    ]
+    first_look = plugin.calls.index("on_evaluation_begin")
+    assert plugin.calls[first_look + 1 : first_look + 4] == ["on_prediction_step"] * 2 + [
+        "on_evaluation_end"
     ]
     plugin.calls.clear()
     trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
@@ -221,6 +225,123 @@ def test_plugins_are_told_how_a_run_ended(error: type[BaseException] | None, out
         with pytest.raises(error):
             trainer.train()
     assert told == [(outcome, type(None) if error is None else error)]
+
+
+def test_a_run_with_an_altered_model_resumes_and_each_model_is_altered_once(tmp_path: Path) -> None:
+    class Adapter(Plugin):
+        @hookimpl
+        def alter_model(self, model: Any) -> Any:
+            assert not hasattr(model, "extra")
+            model.register_parameter("extra", torch.nn.Parameter(torch.zeros(1)))
+            return torch.nn.ModuleDict({"inside": model})["inside"]
+
+    class Wrapper(torch.nn.Module):
+        def __init__(self, module: Any) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, x: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
+            return self.module(x, labels)
+
+    class Wrapping(Plugin):
+        @hookimpl
+        def alter_model(self, model: Any) -> Any:
+            return Wrapper(model)
+
+    register("plugin", "adapter", Adapter)
+    register("plugin", "wrapping", Wrapping)
+    options: dict[str, Any] = {
+        "output_dir": tmp_path,
+        "plugins": ["adapter", "wrapping"],
+        "save_strategy": "steps",
+    }
+    whole = make_trainer(**options, save_steps=3)
+    whole.train()
+    resumed = make_trainer(**options, save_steps=100)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert are_equal(weights_of(whole), weights_of(resumed))
+    assert "module.inner.weight" in weights_of(resumed)
+    resumed.train()
+    assert "module.inner.weight" in weights_of(resumed)
+
+
+def test_every_part_hears_how_the_run_ended_whatever_one_of_them_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[str] = []
+
+    class Raising(Plugin):
+        @hookimpl
+        def on_step_end(self) -> None:
+            if self.args.seed == 1:
+                raise ValueError("first")
+
+        @hookimpl
+        def on_run_end(self) -> None:
+            raise RuntimeError("second")
+
+    class Listening(Plugin):
+        @hookimpl
+        def on_run_end(self, outcome: str) -> None:
+            told.append(outcome)
+
+    register("plugin", "raising", Raising)
+    register("plugin", "listening", Listening)
+    with pytest.raises(ValueError, match="first"):
+        make_trainer(plugins=["raising", "listening"], seed=1).train()
+    with pytest.raises(RuntimeError, match="second"):
+        make_trainer(plugins=["raising", "listening"]).train()
+    assert told == ["failed", "finished"]
+    assert "Raising.on_run_end raised" in caplog.text
+
+
+def test_reporters_and_callbacks_take_part_through_hooks_and_are_called_once() -> None:
+    order: list[str] = []
+
+    class Reporter(ReporterPlugin):
+        def log(self, values: Any, step: int) -> None: ...
+
+        @hookimpl
+        def on_step_end(self) -> None:
+            order.append("reporter")
+
+    class Callback(TrainerCallback):
+        @hookimpl
+        def on_step_end(self, trainer: Any) -> None:  # type: ignore[override]
+            order.append("hook of a callback")
+
+    class Last(Plugin):
+        @hookimpl
+        def on_step_end(self) -> None:
+            order.append("plugin")
+
+    register("reporter", "reporter", Reporter)
+    register("plugin", "last", Last)
+    make_trainer(report_to="reporter", plugins=["last"], callbacks=[Callback], max_steps=1).train()
+    assert order == ["plugin", "reporter", "hook of a callback"]
+    with pytest.raises(UsageError, match="`callbacks`: Last is a plugin and no callback"):
+        make_trainer(callbacks=[Last(make_args())])
+
+
+def test_weights_can_be_swapped_around_an_evaluation_that_fails(tmp_path: Path) -> None:
+    class Averaged(Plugin):
+        @hookimpl
+        def on_evaluation_begin(self, trainer: Trainer) -> None:
+            self.kept = trainer.model.outer.weight.detach().clone()
+            trainer.model.outer.weight.data.zero_()
+
+        @hookimpl
+        def on_evaluation_end(self, trainer: Trainer) -> None:
+            trainer.model.outer.weight.data.copy_(self.kept)
+
+    register("plugin", "averaged", Averaged)
+    trainer = make_trainer(plugins=["averaged"])
+    before = trainer.model.outer.weight.detach().clone()
+    output = trainer.predict(make_samples(4))
+    assert (output.predictions[0] == output.predictions[1]).all()
+    with pytest.raises(UsageError):
+        trainer.evaluate([{"nothing": 1}])
+    assert torch.equal(trainer.model.outer.weight, before)
 
 
 def test_a_misspelt_hook_is_an_error_that_names_the_nearest() -> None:

@@ -198,6 +198,19 @@ def test_early_stopping_stops_and_its_count_is_kept_in_checkpoints(tmp_path: Any
     assert (again.early_stopping_patience, again.early_stopping_patience_counter) == (2, 2)
 
 
+def test_early_stopping_counts_a_metric_that_is_never_a_number() -> None:
+    class Nan(Trainer):
+        def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+            metrics = {"eval_loss": float("nan")}
+            self.control = self.callback_handler.on_evaluate(
+                self.args, self.state, self.control, metrics
+            )
+            return metrics
+
+    options = {"eval_strategy": "steps", "eval_steps": 1, "metric_for_best_model": "loss"}
+    assert make_trainer(Nan, callbacks=[EarlyStoppingCallback(2)], **options).train().global_step == 2
+
+
 def test_early_stopping_without_evaluations_is_an_error() -> None:
     with pytest.raises(ValueError, match="EarlyStoppingCallback needs evaluations"):
         make_trainer(callbacks=[EarlyStoppingCallback]).train()

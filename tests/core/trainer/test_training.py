@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
+import weakref
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ import torch
 from small import Net, Stream, are_equal, make_args, make_net, make_samples, make_trainer, weights_of
 from torch import nn
 
+import drivetrain
 from drivetrain import Trainer, TrainerCallback, TrainingArguments
+from drivetrain.plugin import OptimizerPlugin
 
 
 def test_the_loss_falls_and_the_history_tells_it() -> None:
@@ -299,6 +303,63 @@ def test_callbacks_written_for_transformers_work() -> None:
 
     assert make_trainer(callbacks=[Theirs()]).train().global_step == 2
     assert steps == [1, 2]
+
+
+def test_a_training_step_of_ones_own_may_take_batches_of_any_sort() -> None:
+    class Own(Trainer):
+        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+            x, labels = inputs
+            loss = model(x, labels)["loss"]
+            loss.backward()
+            return loss.detach()
+
+    pairs = [(sample["x"], sample["labels"]) for sample in make_samples()]
+    collate = torch.utils.data.default_collate
+    trainer = make_trainer(Own, train_dataset=pairs, data_collator=collate, remove_unused_columns=False)
+    assert trainer.train().global_step == 6
+
+
+def test_nothing_of_a_trainer_is_kept_when_it_is_gone() -> None:
+    def train() -> Any:
+        model = make_net()
+
+        class Closing(Trainer):
+            def compute_loss(self, _: Any, inputs: Any, return_outputs: bool = False) -> Any:  # type: ignore[override]
+                outputs = model(**inputs)
+                return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+        make_trainer(Closing, model=model, max_steps=1).train()
+        return weakref.ref(model)
+
+    kept = train()
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_model_returns_what_the_precision_of_its_last_trainer_wants() -> None:
+    model = make_net().bfloat16()
+    make_trainer(model=model, precision="bf16")
+    make_trainer(model=model, precision="bf16")
+    assert len(model._forward_hooks) == 1
+    assert model(torch.zeros(1, 6).bfloat16())["logits"].dtype == torch.float32
+    make_trainer(model=model)
+    assert len(model._forward_hooks) == 0
+
+
+def test_parameters_that_an_optimizer_leaves_out_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    class Half(OptimizerPlugin):
+        def build(self) -> Any:
+            return torch.optim.SGD, {"lr": 0.1}
+
+        def group_parameters(self, model: Any, groups: Any) -> Any:
+            return groups[:1]
+
+    drivetrain.register("optimizer", "half", Half)
+    make_trainer(optim="half", max_steps=1).train()
+    assert (
+        "leaves out 4 trainable parameters, which will not change: inner.bias, norm.weight"
+        in caplog.text
+    )
 
 
 def test_no_more_than_ten_frames_lie_between_train_and_forward() -> None:

@@ -5,6 +5,7 @@ Each check yields whole messages; all are collected, so that one run shows every
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -59,6 +60,15 @@ def _check_numbers(args: TrainingArguments) -> Iterator[str]:
             example = 0.1 if name == "warmup_ratio" else 0.9
             yield f"`{name}`: {value!r} is not in {allowed}. Type {name}={example}, say."
     yield from _check_steps(args)
+    yield from _check_length(args)
+
+
+def _check_length(args: TrainingArguments) -> Iterator[str]:
+    for name, kinds in (("max_steps", int), ("num_train_epochs", (int, float))):
+        value = getattr(args, name)
+        if not isinstance(value, kinds) or isinstance(value, bool) or not math.isfinite(value):
+            yield f"`{name}`: {value!r} is no number that says how long to train. Type {name}=3, say."
+            return
     if args.max_steps <= 0 and args.num_train_epochs <= 0:
         yield (
             f"`num_train_epochs`: {args.num_train_epochs!r} trains nothing, and `max_steps` is not set. "
@@ -71,7 +81,8 @@ def _check_steps(args: TrainingArguments) -> Iterator[str]:
         value = getattr(args, name)
         if value is None:
             continue
-        if not isinstance(value, (int, float)) or value <= 0 or (value >= 1 and value != int(value)):
+        is_number = isinstance(value, (int, float)) and math.isfinite(value)
+        if not is_number or value <= 0 or (value >= 1 and value != int(value)):
             yield (
                 f"`{name}`: {value!r} is neither a whole number of updates from 1 up nor a share of "
                 f"all updates between 0 and 1. Type {name}=500, or {name}=0.1 for every tenth."
@@ -116,6 +127,9 @@ def _check_contradictions(args: TrainingArguments) -> Iterator[str]:
             "`load_best_model_at_end`: True needs a checkpoint of the best model, and "
             "`save_strategy` is 'no'. Type save_strategy='best'."
         )
+    twice = sorted({name for name in args.plugins if args.plugins.count(name) > 1})
+    if twice:
+        yield f"`plugins`: {', '.join(map(repr, twice))} stands there more than once. Leave it once."
     if args.dataloader_num_workers == 0:
         if args.dataloader_prefetch_factor is not None:
             yield (

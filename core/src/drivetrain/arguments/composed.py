@@ -90,6 +90,7 @@ class TrainingArguments(
 
     def _complete(self) -> None:
         """Fill in the defaults that depend on other arguments, and make choices of their texts."""
+        self.plugins = [self.plugins] if isinstance(self.plugins, str) else list(self.plugins or [])
         self.output_dir = os.path.expanduser(self.output_dir or "trainer_output")
         self.eval_strategy = _as_choice(IntervalStrategy, self.eval_strategy)
         self.logging_strategy = _as_choice(IntervalStrategy, self.logging_strategy)
@@ -181,7 +182,9 @@ class TrainingArguments(
 
     def is_default(self, name: str) -> bool:
         """Whether an argument has the value that it has if it is left out."""
-        field = next(field for field in dataclasses.fields(self) if field.name == name)
+        field = next((field for field in dataclasses.fields(self) if field.name == name), None)
+        if field is None:
+            raise AttributeError(f"{name!r} is no argument")
         if field.default_factory is not dataclasses.MISSING:
             return bool(getattr(self, name) == field.default_factory())
         return bool(getattr(self, name) == field.default)

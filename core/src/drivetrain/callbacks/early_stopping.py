@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from drivetrain.arguments.choices import IntervalStrategy
@@ -52,7 +53,8 @@ class EarlyStoppingCallback(TrainerCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Count the evaluation, and stop training if there were enough without an improvement."""
-        assert args.metric_for_best_model is not None
+        if args.metric_for_best_model is None:  # an evaluation by itself, without a run to stop
+            return
         key = metric_key(args.metric_for_best_model)
         value = kwargs["metrics"].get(key)
         if value is None:
@@ -67,7 +69,7 @@ class EarlyStoppingCallback(TrainerCallback, ExportableState):
     ) -> None:
         """Count up unless the metric is better than the best yet by more than the threshold."""
         if state.best_metric is None:
-            is_better = True
+            is_better = not math.isnan(metric_value)
         else:
             gain = metric_value - state.best_metric
             gain = gain if args.greater_is_better else -gain

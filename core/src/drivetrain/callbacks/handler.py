@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from drivetrain.callbacks.callback import EVENTS, TrainerCallback
 from drivetrain.hookspecs import hookimpl
+from drivetrain.plugin.part import Plugin
 from drivetrain.state import TrainerControl
+from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
     from drivetrain.arguments import TrainingArguments
@@ -52,8 +54,10 @@ class CallbackHandler(TrainerCallback):
         self.train_dataloader: Any = None
         self.eval_dataloader: Any = None
         self._listeners: dict[str, list[Callable[..., Any]]] = {}
+        self._is_made = False  # several of a class are said only if one is added later
         for callback in callbacks:
             self.add_callback(callback)
+        self._is_made = True
 
     @property
     def callback_list(self) -> str:
@@ -63,7 +67,12 @@ class CallbackHandler(TrainerCallback):
     def add_callback(self, callback: Callback) -> None:
         """Append a callback, given as an instance or as a class to make one of."""
         instance = callback() if isinstance(callback, type) else callback
-        if any(type(known) is type(instance) for known in self.callbacks):
+        if isinstance(instance, Plugin):
+            raise UsageError(
+                f"`callbacks`: {type(instance).__name__} is a plugin and no callback. Name it in an "
+                'argument, such as plugins=["package.module.Name"].'
+            )
+        if self._is_made and any(type(known) is type(instance) for known in self.callbacks):
             logger.warning(
                 "A %s is added to a trainer that has one already. Its callbacks are now: %s.",
                 type(instance).__name__,
@@ -122,14 +131,17 @@ class CallbackHandler(TrainerCallback):
     def _listeners_of(self, event: str) -> list[Callable[..., Any]]:
         """Methods of the callbacks that do something at an event: made once, for it is asked at each step."""
         if event not in self._listeners:
-            methods = [getattr(callback, event, None) for callback in self.callbacks]
-            nothing = getattr(TrainerCallback, event)
-            self._listeners[event] = [
-                method
-                for method in methods
-                if method and getattr(method, "__func__", None) is not nothing
+            methods = [
+                getattr(callback, event) for callback in self.callbacks if hasattr(callback, event)
             ]
+            nothing = getattr(TrainerCallback, event)
+            self._listeners[event] = [method for method in methods if _does_something(method, nothing)]
         return self._listeners[event]
+
+
+def _does_something(method: Any, nothing: Any) -> bool:
+    """Whether to call a method: not the empty one of the base class, nor one that is called as a hook."""
+    return getattr(method, "__func__", None) is not nothing and not hasattr(method, "drivetrain_impl")
 
 
 def _handler_event(event: str) -> Callable[..., TrainerControl]:

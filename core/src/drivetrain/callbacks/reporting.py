@@ -36,6 +36,7 @@ class ReporterCallback(TrainerCallback):
         self._is_open = False
         self._failures = 0
         self._has_complained = False
+        self._is_off_for_good = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -72,21 +73,30 @@ class ReporterCallback(TrainerCallback):
         self._is_open = True
         atexit.register(self.close, "finished")  # for what is logged after `train`, or without it
         config = {**args.to_dict(), **_model_config(model)}
-        self._guard(self.reporter.open, Run(args.run_name or "", config, model, state.global_step))
+        run = Run(args.run_name or "", config, model, state.global_step)
+        if not self._guard(self.reporter.open, run):  # nothing can be told to what is not open
+            self._is_off_for_good = True
+            logger.warning("The reporter %r could not be opened and is switched off.", self._name)
 
-    def _guard(self, method: Callable[..., None], *arguments: Any) -> None:
-        if self._failures >= _FAILURES_BEFORE_OFF:
-            return
+    def _guard(self, method: Callable[..., None], *arguments: Any) -> bool:
+        """Call a method of the reporter; return whether it was called and did not raise."""
+        if self._is_off_for_good or self._failures >= _FAILURES_BEFORE_OFF:
+            return False
         try:
             method(*arguments)
         except Exception as error:  # whatever a reporter raises, the run goes on
             self._failures += 1
             self._complain(method.__name__, error)
-        else:
-            self._failures = 0
+            return False
+        self._failures = 0
+        return True
+
+    @property
+    def _name(self) -> str:
+        return self.reporter.name or type(self.reporter).__name__
 
     def _complain(self, method: str, error: Exception) -> None:
-        name = self.reporter.name or type(self.reporter).__name__
+        name = self._name
         if not self._has_complained:
             self._has_complained = True
             logger.error(

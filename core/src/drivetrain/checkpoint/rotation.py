@@ -11,15 +11,24 @@ from drivetrain.checkpoint.writing import delete
 logger = logging.getLogger(__name__)
 
 
-def rotate(output_dir: Path, limit: int | None, best: str | None) -> None:
-    """Delete the oldest checkpoints beyond ``limit``; the best and the newest are never deleted.
+def rotate(output_dir: Path, limit: int | None, best: str | None, newest: Path | None = None) -> None:
+    """Delete the checkpoints that were written first, beyond ``limit``; never the best and the newest.
 
     The best counts towards the limit, but a limit of 1 keeps it beside the newest: training must be
-    able to go on.
+    able to go on. Age is the time of writing, for a folder may hold an earlier run that got further.
+
+    Args:
+        output_dir: The folder with the checkpoints.
+        limit: How many to keep; None for all.
+        best: The best checkpoint, if there is one.
+        newest: The one that was just written.
     """
     if limit is None:
         return
-    checkpoints = list_checkpoints(output_dir)
+    by_step = list_checkpoints(output_dir)
+    checkpoints = sorted(
+        by_step, key=lambda path: (path == newest, path.stat().st_mtime_ns, by_step.index(path))
+    )
     kept = set(checkpoints[-1:])
     if best is not None:
         kept |= {path for path in checkpoints if path.resolve() == Path(best).resolve()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 from pathlib import Path
@@ -17,6 +18,7 @@ from drivetrain.checkpoint.rotation import rotate
 from drivetrain.checkpoint.tensors import load_tensors, load_weights, save_tensors, save_weights
 from drivetrain.checkpoint.writing import stage
 from drivetrain.state import TrainerState
+from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
     from drivetrain.trainer import Trainer
@@ -37,7 +39,7 @@ def write(trainer: Trainer) -> Path:
         state.collect_states(trainer.stateful_callbacks())
         state.save_to_json(folder / layout.STATE)
         trainer.hooks.call("write_checkpoint", folder=folder)
-    rotate(output_dir, args.save_total_limit, state.best_model_checkpoint)
+    rotate(output_dir, args.save_total_limit, state.best_model_checkpoint, newest=target)
     return target
 
 
@@ -75,12 +77,47 @@ def read_state(checkpoint: Path) -> TrainerState:
 
 
 def read_optimization(trainer: Trainer, checkpoint: Path) -> None:
-    """Read the state of optimizer, schedule, precision and of parts that keep something of their own."""
-    trainer.optimizer.load_state_dict(load_tensors(checkpoint / layout.OPTIMIZER))
-    trainer.lr_scheduler.load_state_dict(load_tensors(checkpoint / layout.SCHEDULER))
+    """Read the state of optimizer, schedule, precision and of parts that keep something of their own.
+
+    Raises:
+        UsageError: It belongs to another optimizer, schedule or model.
+    """
+    _compare_parts(trainer, checkpoint)
+    _load_state(trainer.optimizer, checkpoint / layout.OPTIMIZER, "optimizer")
+    _load_state(trainer.lr_scheduler, checkpoint / layout.SCHEDULER, "schedule")
     if (checkpoint / layout.SCALER).is_file():
         trainer.precision.load_state_dict(load_tensors(checkpoint / layout.SCALER))
     trainer.hooks.call("read_checkpoint", folder=checkpoint)
+
+
+def _compare_parts(trainer: Trainer, checkpoint: Path) -> None:
+    """Compare what the checkpoint was saved with, as its manifest says, with what goes on from it."""
+    if not (checkpoint / layout.MANIFEST).is_file():
+        return
+    saved = json.loads((checkpoint / layout.MANIFEST).read_text(encoding="utf-8"))
+    current = _facts(trainer)
+    for part, option in (("optimizer", "optim"), ("scheduler", "lr_scheduler_type")):
+        before, now = saved["parts"].get(option), current["parts"][option]
+        class_before, class_now = saved.get("classes", {}).get(part), current["classes"][part]
+        if class_before not in (None, class_now):
+            raise UsageError(
+                f"`{option}`: {checkpoint} was saved with {before!r} ({class_before}), whose state {now!r} "
+                f"({class_now}) cannot take over. Type {option}={before!r}, or start anew."
+            )
+        if before != now:
+            logger.warning("`%s`: %r goes on where %r was, in %s.", option, now, before, checkpoint)
+
+
+def _load_state(part: Any, file: Path, what: str) -> None:
+    state = load_tensors(file)
+    try:
+        part.load_state_dict(state)
+    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise UsageError(
+            f"`resume_from_checkpoint`: the state of the {what} in {file} does not fit "
+            f"{type(part).__name__}: {error}. Resume with the arguments, and with the trained parameters, "
+            "that it was saved with."
+        ) from error
 
 
 def _write_optimization(trainer: Trainer, folder: Path) -> None:
@@ -111,6 +148,10 @@ def _facts(trainer: Trainer) -> dict[str, Any]:
             "drivetrain": drivetrain.__version__,
             "torch": str(torch.__version__),
             "python": platform.python_version(),
+        },
+        "classes": {
+            "optimizer": type(trainer.optimizer).__name__,
+            "scheduler": type(trainer.lr_scheduler).__name__,
         },
         "parts": {
             "optim": trainer.args.optim,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def load_tensors(file: Path) -> Any:
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # an error follows, or nothing
             return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()  # torch writes parts of it in bold
+        reason = text.splitlines()[0] if text else type(error).__name__
         raise UnsafeCheckpointError(
             f"`resume_from_checkpoint`: {file} is not read: it is damaged, or holds objects that would run "
             f"code when they are read ({reason}). Take an earlier checkpoint."
@@ -45,8 +47,21 @@ def load_tensors(file: Path) -> Any:
 
 
 def save_tensors(value: Any, file: Path) -> None:
-    """Write tensors, numbers, texts and containers so that `load_tensors` reads them."""
-    torch.save(value, file)
+    """Write tensors, numbers, texts and containers so that `load_tensors` reads them.
+
+    NumPy's numbers become Python's: a rate computed with NumPy is in the state of many an optimizer.
+    """
+    torch.save(_without_numpy_scalars(value), file)
+
+
+def _without_numpy_scalars(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {_without_numpy_scalars(key): _without_numpy_scalars(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_without_numpy_scalars(item) for item in value)
+    return value
 
 
 def save_weights(model: nn.Module, folder: Path) -> None:

@@ -43,7 +43,7 @@ def default_data_collator(features: Sequence[Sample], return_tensors: str = "pt"
     batch: Batch = {}
     label_key = next((key for key in ("label", "label_ids") if first.get(key) is not None), None)
     if label_key is not None:
-        batch["labels"] = _stack_labels([sample[label_key] for sample in samples])
+        batch["labels"] = _stack_labels([sample[label_key] for sample in samples], label_key)
     for key, value in first.items():
         if key in ("label", "label_ids") or value is None or isinstance(value, str):
             continue
@@ -105,13 +105,15 @@ def _as_mapping(feature: Sample) -> Mapping[str, Any]:
         ) from None
 
 
-def _stack_labels(labels: list[Any]) -> torch.Tensor:
+def _stack_labels(labels: list[Any], key: str) -> torch.Tensor:
     first = labels[0]
     if isinstance(first, torch.Tensor):
         return (
             torch.stack(labels) if first.dim() > 0 else torch.tensor([label.item() for label in labels])
         )
-    element = first[0] if isinstance(first, (list, tuple, np.ndarray)) and len(first) else first
+    is_list = isinstance(first, (list, tuple, np.ndarray)) and len(first) > 0
+    # A list under `label` says for each class whether it applies: published as floats, for that loss.
+    element = first[0] if is_list and key == "label_ids" else first
     dtype = torch.long if isinstance(element, numbers.Integral) else torch.float
     if isinstance(first, np.ndarray):
         return torch.from_numpy(np.stack(labels)).to(dtype)

@@ -64,7 +64,7 @@ class Engine:
 
     def step_optimizer(self) -> None:
         """Step the optimizer, unless the precision finds that the gradients overflowed."""
-        self.was_stepped = self.trainer.precision.step(self.trainer.optimizer)
+        self.was_stepped = self.trainer.precision.step(self.trainer.optimizer) is not False
         rate = self.trainer.optimizer.param_groups[0]["lr"]
         self.learning_rate = rate.clone() if isinstance(rate, torch.Tensor) else rate
 

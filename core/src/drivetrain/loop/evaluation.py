@@ -62,9 +62,13 @@ class EvaluationLoop:
             "%s: %s samples.", self.description, num_samples_of(self.loader) or "unknown number of"
         )
         self.begin()
-        for batch in self.loader:
-            self.run_batch(batch)
-            self.trainer.emit("on_prediction_step")
+        self.trainer.hooks.call("on_evaluation_begin")
+        try:
+            for batch in self.loader:
+                self.run_batch(batch)
+                self.trainer.emit("on_prediction_step")
+        finally:
+            self.trainer.hooks.call("on_evaluation_end")
         return self.finish()
 
     def begin(self) -> None:

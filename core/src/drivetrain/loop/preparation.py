@@ -33,6 +33,7 @@ def prepare_training(
     """Make what a run needs, in the state that it starts from."""
     if trainer.model_init is not None:
         _make_model_again(trainer, trial)
+    trainer.alter_model_once()
     if checkpoint is not None:
         run_checkpoints.read_model(trainer.model, checkpoint)
     loader = trainer.get_train_dataloader()
@@ -67,11 +68,10 @@ def _begin_state(trainer: Trainer, plan: LoopPlan) -> None:
 
 
 def _make_optimization(trainer: Trainer, plan: LoopPlan) -> None:
-    """Optimizer and schedule, with what plugins and the strategy make of model and optimizer.
+    """Optimizer and schedule, with what plugins make of the optimizer and the strategy of both.
 
     An optimizer lives on from one `train` to the next; a schedule does not, for it spans one run.
     """
-    trainer.model = trainer.hooks.alter("alter_model", "model", model=trainer.model)
     if not trainer.was_given_schedule:
         trainer.lr_scheduler = None
     trainer.create_optimizer()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from drivetrain.plugin.part import Plugin
 
@@ -32,6 +32,10 @@ class OptimizerPlugin(Plugin):
             def build(self):
                 return LionOptimizer, {"lr": self.args.learning_rate, "betas": self.options.betas}
 
+    An optimizer that has methods ``train`` and ``eval`` is told by them when training and when an
+    evaluation begins; weights can be swapped around evaluations with the hooks `on_evaluation_begin`
+    and `on_evaluation_end`. A checkpoint gets the weights that the model has when it is saved.
+
     Attributes:
         cannot: What this optimizer cannot be combined with, and why. The arguments check refuses it.
         unused_arguments: Published arguments that this optimizer has no use for, such as
@@ -40,6 +44,17 @@ class OptimizerPlugin(Plugin):
 
     cannot: ClassVar[Mapping[Feature, str]] = {}
     unused_arguments: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        unknown = sorted(set(cls.cannot) - set(get_args(Feature)))
+        if unknown:
+            raise TypeError(
+                f"`cannot` of {cls.__name__} names {', '.join(unknown)}; "
+                f"known are {', '.join(get_args(Feature))}"
+            )
+        if isinstance(cls.unused_arguments, str):
+            raise TypeError(f"`unused_arguments` of {cls.__name__} is a text; write a tuple of names")
 
     @abstractmethod
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:

@@ -67,7 +67,7 @@ def read_options(cls: type[T], given: str | Mapping[str, Any] | None, *, option:
         )
     try:
         return cls(**values)
-    except (TypeError, ValueError) as error:  # the dataclass's own __post_init__
+    except Exception as error:  # the dataclass's own __post_init__
         raise OptionsError(f"`{option}`: {error} {describe_options(cls)}") from error
 
 

@@ -54,7 +54,10 @@ class ReporterPlugin(Plugin):
     """
 
     def open(self, run: Run) -> None:
-        """Begin: once for each call of `train`, and before the first `log` without one."""
+        """Begin: once for each call of `train`, and before the first `log` without one.
+
+        If it raises, the reporter is switched off: neither `log` nor `close` is called.
+        """
 
     @abstractmethod
     def log(self, values: Mapping[str, Any], step: int) -> None:
@@ -65,7 +68,7 @@ class ReporterPlugin(Plugin):
         raise NotImplementedError
 
     def close(self, outcome: Outcome) -> None:
-        """End: always called after `open`, with how the run ended.
+        """End: always called after an `open` that did not raise, with how the run ended.
 
         What is logged after `train` opens the reporter again, until the process ends.
         """

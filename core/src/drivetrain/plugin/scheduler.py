@@ -19,7 +19,7 @@ class SchedulerPlugin(Plugin):
 
         class HalfTime(SchedulerPlugin):
             def create(self, optimizer, num_warmup_steps, num_training_steps):
-                return StepLR(optimizer, step_size=num_training_steps // 2, gamma=0.5)
+                return StepLR(optimizer, step_size=max(1, num_training_steps // 2), gamma=0.5)
 
     Attributes:
         steps_on_metric: The schedule wants the metric of each evaluation (`ReduceLROnPlateau`)
