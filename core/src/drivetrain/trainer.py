@@ -591,7 +591,9 @@ class Trainer:
     @property
     def schedule_waits_for_metrics(self) -> bool:
         """Whether the schedule moves with evaluations instead of updates."""
-        return isinstance(self.lr_scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        if self.was_given_schedule:
+            return isinstance(self.lr_scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        return self.scheduler_plugin.steps_on_metric
 
     def note_best(self, metrics: dict[str, float]) -> bool:
         """Keep the metric that compares models if it is the best yet; return whether it is."""

@@ -163,6 +163,25 @@ def test_an_argument_that_an_optimizer_has_no_use_for_is_said_once(
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"eval_steps": 10}, "`eval_steps`: 10 has no effect with `eval_strategy`='no'"),
+        ({"save_steps": 10, "save_strategy": "epoch"}, "`save_steps`: 10 has no effect"),
+        ({"logging_steps": 10, "logging_strategy": "no"}, "`logging_steps`: 10 has no effect"),
+        ({"optim_target_modules": "all-linear"}, "`optim_target_modules`: 'all-linear' has no effect"),
+    ],
+)
+def test_an_argument_that_nothing_goes_by_is_said(
+    arguments: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(**arguments)
+    assert message in caplog.text
+    caplog.clear()
+    make(eval_strategy="steps", logging_strategy="no", logging_steps=5)
+    assert caplog.text == ""
+
+
 def test_the_arguments_as_data() -> None:
     args = make(
         eval_strategy="epoch",

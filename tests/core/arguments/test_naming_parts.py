@@ -127,6 +127,29 @@ def test_registering_in_a_script_is_as_good_as_a_plugin() -> None:
     assert rates_of(trainer) == pytest.approx([0.06, 0.05, 0.04, 0.03, 0.02, 0.01])
 
 
+def test_a_schedule_of_ones_own_may_go_by_the_metric() -> None:
+    class Shrinking(SchedulerPlugin):
+        steps_on_metric = True
+
+        def create(self, optimizer: Any, num_warmup_steps: int, num_training_steps: int) -> Any:
+            class Schedule(LambdaLR):
+                def step(self, metric: float | None = None) -> None:  # type: ignore[override]
+                    if metric is not None:
+                        metrics.append(metric)
+                    super().step()
+
+            return Schedule(optimizer, lambda epoch: 0.5**epoch)
+
+    metrics: list[float] = []
+    drivetrain.register("scheduler", "shrinking", Shrinking)
+    trainer = make_trainer(
+        lr_scheduler_type="shrinking", eval_strategy="steps", eval_steps=2, learning_rate=0.8
+    )
+    trainer.train()
+    assert rates_of(trainer) == pytest.approx([0.8, 0.8, 0.4, 0.4, 0.2, 0.2])
+    assert metrics == [e["eval_loss"] for e in trainer.state.log_history if "eval_loss" in e]
+
+
 @pytest.mark.parametrize(
     ("optim_args", "message"),
     [

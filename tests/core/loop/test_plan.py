@@ -76,6 +76,14 @@ def test_the_meter_counts_a_loss_that_is_not_finite_as_the_mean_of_the_others() 
     sum_after_nan = np.float32(4.0) + np.float32(4.0) / np.float32(3)
     assert meter.take() == pytest.approx(sum_after_nan + sum_after_nan / 4)
     assert meter.num_non_finite == 2
+    long = LossMeter(skip_non_finite=True)
+    for step in range(2100):
+        long.add(torch.tensor(float("nan") if step % 7 == 3 else 1.0), step)
+    expected = np.float32(0)
+    for step in range(2100):
+        expected += expected / np.float32(1 + step) if step % 7 == 3 else np.float32(1)
+    assert long.take() == expected
+    assert long.num_non_finite == 300
     strict = LossMeter(skip_non_finite=False)
     strict.add(torch.tensor(float("nan")), 0)
     assert np.isnan(strict.take())

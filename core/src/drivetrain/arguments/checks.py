@@ -23,6 +23,20 @@ def find_problems(args: TrainingArguments) -> Iterator[str]:
     yield from _check_contradictions(args)
 
 
+def find_warnings(args: TrainingArguments) -> Iterator[str]:
+    """Every message about an interval that was set and that nothing goes by."""
+    for what in ("logging", "eval", "save"):
+        interval, strategy = f"{what}_steps", getattr(args, f"{what}_strategy")
+        goes_by_it = strategy == IntervalStrategy.STEPS
+        if what == "logging":  # evaluations go by it, too, where they have no interval of their own
+            goes_by_it |= args.eval_strategy == IntervalStrategy.STEPS
+        if not goes_by_it and not args.is_default(interval):
+            yield (
+                f"`{interval}`: {getattr(args, interval)} has no effect with "
+                f"`{what}_strategy`={strategy.value!r}. Type {what}_strategy='steps'."
+            )
+
+
 _AT_LEAST_ONE = (
     "per_device_train_batch_size",
     "per_device_eval_batch_size",

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from drivetrain.arguments.checkpointing import CheckpointArguments
-from drivetrain.arguments.checks import find_problems
+from drivetrain.arguments.checks import find_problems, find_warnings
 from drivetrain.arguments.choices import IntervalStrategy, SaveStrategy
 from drivetrain.arguments.data import DataArguments
 from drivetrain.arguments.devices import DeviceArguments
@@ -85,7 +85,7 @@ class TrainingArguments(
             raise problems[0]
         if problems:
             raise ArgumentsError([str(problem) for problem in problems])
-        for warning in parts.warnings:
+        for warning in [*find_warnings(self), *parts.warnings]:
             logger.warning(warning)
 
     def _complete(self) -> None:

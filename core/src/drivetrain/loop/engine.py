@@ -77,8 +77,9 @@ class Engine:
         """Move the learning rate on by what an evaluation gave, if it goes by that."""
         if not self.trainer.schedule_waits_for_metrics:
             return
-        assert self.trainer.args.metric_for_best_model is not None
-        self.trainer.lr_scheduler.step(find_metric(metrics, self.trainer.args.metric_for_best_model))
+        self.trainer.lr_scheduler.step(
+            find_metric(metrics, self.trainer.args.metric_for_best_model or "loss")
+        )
 
     def zero_gradients(self) -> None:
         """Forget the gradients."""

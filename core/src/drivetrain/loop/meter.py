@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-_READ_AFTER = 1024
-"""Losses after which they are read even if nothing is logged, so that they do not pile up."""
+_FOLD_AFTER = 1024
+"""Losses after which they are added up on their device, so that they do not pile up between two logs."""
 
 
 class LossMeter:
@@ -29,31 +29,50 @@ class LossMeter:
         self._skip_non_finite = skip_non_finite
         self._pending: list[torch.Tensor] = []
         self._steps: list[int] = []
-        self._sum = np.float32(0.0)
+        self._folded: tuple[torch.Tensor, torch.Tensor] | None = None  # the sum, and how many not finite
 
     def add(self, loss: torch.Tensor, steps_since_log: int) -> None:
         """Take up the loss of a micro-batch: a scalar tensor without gradients, on any device."""
         self._pending.append(loss)
         self._steps.append(steps_since_log)
-        if len(self._pending) >= _READ_AFTER:
-            self._read()
+        if len(self._pending) >= _FOLD_AFTER:
+            self._fold()
 
     def take(self) -> float:
-        """The sum since the last time it was taken."""
-        self._read()
-        taken, self._sum = float(self._sum), np.float32(0.0)
-        self.total += taken
-        return taken
-
-    def _read(self) -> None:
-        if not self._pending:
-            return
-        losses = torch.stack(self._pending).float().cpu().numpy()
+        """The sum since the last time it was taken: the one place where losses are read."""
+        if not self._pending and self._folded is None:
+            return 0.0
+        start, num_non_finite = self._folded or (torch.zeros(()), torch.zeros(()))
+        device = (self._pending or [start])[0].device
+        values = torch.stack(
+            [tensor.float().to(device) for tensor in (start, num_non_finite, *self._pending)]
+        )
+        start_value, folded_non_finite, *losses = values.cpu().numpy()
+        self.num_non_finite += int(folded_non_finite)
+        total = start_value
         for loss, steps in zip(losses, self._steps, strict=True):
             is_finite = np.isfinite(loss)
             self.num_non_finite += not is_finite
             if not is_finite and self._skip_non_finite:
-                loss = self._sum / np.float32(1 + steps)
-            self._sum = np.float32(self._sum + loss)
+                loss = total / np.float32(1 + steps)
+            total = np.float32(total + loss)
+        self._forget()
+        self._folded = None
+        self.total += float(total)
+        return float(total)
+
+    def _fold(self) -> None:
+        """The same sum, on the device: slower to compute, and nothing waits for it."""
+        device = self._pending[0].device
+        total, num_non_finite = self._folded or (torch.zeros((), device=device),) * 2
+        for loss, steps in zip(self._pending, self._steps, strict=True):
+            loss, is_finite = loss.float(), torch.isfinite(loss)
+            stand_in = total / (1 + steps) if self._skip_non_finite else loss
+            total = total + torch.where(is_finite, loss, stand_in)
+            num_non_finite = num_non_finite + ~is_finite
+        self._forget()
+        self._folded = total, num_non_finite
+
+    def _forget(self) -> None:
         self._pending.clear()
         self._steps.clear()

@@ -40,10 +40,13 @@ class OptimizerPlugin(Plugin):
         cannot: What this optimizer cannot be combined with, and why. The arguments check refuses it.
         unused_arguments: Published arguments that this optimizer has no use for, such as
             ``adam_beta2`` for SGD. Setting one to something else than its default is said once.
+        targets_modules: It works on the modules that ``optim_target_modules`` names. For any other
+            optimizer that argument is one without a use.
     """
 
     cannot: ClassVar[Mapping[Feature, str]] = {}
     unused_arguments: ClassVar[tuple[str, ...]] = ()
+    targets_modules: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -133,7 +136,8 @@ def _refuse_combinations(plugin: OptimizerPlugin) -> Iterable[str]:
 def _warn_of_unused(plugin: OptimizerPlugin) -> Iterable[str]:
     """One message for each argument that was set and that the optimizer has no use for."""
     args, chosen = plugin.args, f"`optim`={plugin.name!r}"
-    for argument in plugin.unused_arguments:
+    unused = plugin.unused_arguments + (() if plugin.targets_modules else ("optim_target_modules",))
+    for argument in unused:
         if not args.is_default(argument):
             value = getattr(args, argument)
             yield f"`{argument}`: {value!r} has no effect with {chosen}, which does not use it."

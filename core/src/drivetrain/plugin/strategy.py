@@ -69,14 +69,3 @@ class StrategyPlugin(Plugin):
         from torch.nn.utils import clip_grad_norm_
 
         return clip_grad_norm_(parameters, max_norm)
-
-    def gather(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Concatenate a tensor of every process along its first dimension."""
-        return tensor
-
-    def mean(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The mean of a tensor over all processes."""
-        return tensor
-
-    def wait(self) -> None:
-        """Wait until every process is here."""

@@ -24,6 +24,7 @@ class GaLore(OptimizerPlugin):
     """
 
     optimizer: ClassVar[type[Optimizer]]
+    targets_modules = True
 
     def group_parameters(self, model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Split each group into what is projected and what is not; both keep their weight decay.
