@@ -59,3 +59,9 @@ def test_the_readme_names_every_error() -> None:
     for name, value in vars(errors).items():
         if isinstance(value, type):
             assert f"`{name}`" in text
+
+
+def test_names_without_a_plugin_are_published_and_in_no_distribution_of_ours() -> None:
+    from drivetrain_registry.catalogue import WITHOUT_A_PLUGIN
+
+    assert not set(WITHOUT_A_PLUGIN) & set(CATALOGUE)

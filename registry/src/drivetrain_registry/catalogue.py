@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from drivetrain_registry.kinds import OPTIMIZER, PRECISION, REPORTER, SCHEDULER, STRATEGY, Kind
+from drivetrain_registry.kinds import (
+    OPTIMIZER,
+    PLUGIN,
+    PRECISION,
+    REPORTER,
+    SCHEDULER,
+    SEARCHER,
+    STRATEGY,
+    Kind,
+)
 
 _NAMES_OF: Mapping[str, Mapping[Kind, tuple[str, ...]]] = {
     "drivetrain-torch": {
@@ -38,6 +47,9 @@ _NAMES_OF: Mapping[str, Mapping[Kind, tuple[str, ...]]] = {
         STRATEGY: ("single",),
     },
     "drivetrain-tensorboard": {REPORTER: ("tensorboard",)},
+    "drivetrain-optuna": {SEARCHER: ("optuna",)},
+    "drivetrain-hub": {PLUGIN: ("hub",)},
+    "drivetrain-liger": {PLUGIN: ("liger",)},
     "drivetrain-galore": {
         OPTIMIZER: (
             "galore_adamw",
@@ -49,6 +61,41 @@ _NAMES_OF: Mapping[str, Mapping[Kind, tuple[str, ...]]] = {
         ),
     },
 }
+
+_BITSANDBYTES = """adamw_bnb_8bit adamw_8bit paged_adamw_32bit paged_adamw_8bit lion_32bit lion_8bit
+    paged_lion_32bit paged_lion_8bit ademamix ademamix_8bit paged_ademamix_32bit paged_ademamix_8bit
+    rmsprop_bnb rmsprop_bnb_8bit rmsprop_bnb_32bit"""
+
+_WITHOUT_A_PLUGIN: Mapping[Kind, Mapping[str, str]] = {
+    OPTIMIZER: {
+        "bitsandbytes": _BITSANDBYTES,
+        "torchao": "adamw_torch_4bit adamw_torch_8bit adamw_torch_fp8",
+        "schedulefree": "schedule_free_adamw schedule_free_radam schedule_free_sgd",
+        "lomo-optim": "lomo adalomo",
+        "NVIDIA Apex": "adamw_apex_fused",
+        "APOLLO": "apollo_adamw apollo_adamw_layerwise",
+        "GrokAdamW": "grokadamw",
+        "torch-optimi": "stable_adamw",
+        "torchdistx": "adamw_anyprecision",
+        "torch_xla": "adamw_torch_xla",
+        "torch_npu": "adamw_torch_npu_fused",
+    },
+    REPORTER: {
+        "a tracker of that name": "wandb mlflow trackio comet_ml clearml swanlab dvclive codecarbon azure_ml "
+        "dagshub flyte neptune",
+    },
+    STRATEGY: {"torch.distributed": "ddp fsdp", "DeepSpeed": "deepspeed", "Accelerate": "accelerate"},
+    PRECISION: {"NVIDIA Apex": "apex"},
+    SEARCHER: {"Ray Tune": "ray", "a searcher of that name": "wandb sigopt"},
+}
+
+WITHOUT_A_PLUGIN: Mapping[tuple[Kind, str], str] = {
+    (kind, name): library
+    for kind, libraries in _WITHOUT_A_PLUGIN.items()
+    for library, names in libraries.items()
+    for name in names.split()
+}
+"""Published names that no distribution of ours provides yet, and what each is done with."""
 
 CATALOGUE: Mapping[tuple[Kind, str], str] = {
     (kind, name): distribution

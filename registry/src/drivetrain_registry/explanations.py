@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from drivetrain_registry.catalogue import CATALOGUE
+from drivetrain_registry.catalogue import CATALOGUE, WITHOUT_A_PLUGIN
 from drivetrain_registry.discovery import Entry
 from drivetrain_registry.kinds import KINDS, Kind
 from drivetrain_registry.messages import find_near, join, with_article
@@ -22,6 +22,12 @@ def explain_unknown(registry: Registry, kind: Kind, name: str) -> str:
     distribution = CATALOGUE.get((kind, name))
     if distribution:
         return f"is not installed. {installed} {distribution} has it. Type: pip install {distribution}"
+    awaited = WITHOUT_A_PLUGIN.get((kind, name))
+    if awaited:
+        return (
+            f"is not installed: for this published name (done with {awaited}) drivetrain has no plugin yet. "
+            f"{installed} A plugin of anyone's that registers it will do."
+        )
     hints = [*_point_to_near(kind, name, names), *_point_to_other_kinds(registry, kind, name)]
     own = (
         f"Code of your own is named by its dotted path, or by `drivetrain.register({kind.name!r}, ...)`."

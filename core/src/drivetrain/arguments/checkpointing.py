@@ -24,6 +24,20 @@ class CheckpointArguments:
     save_only_model: bool = argument(
         False, "Save the model alone. Training cannot be resumed from such a checkpoint."
     )
+    save_safetensors: bool = argument(
+        True,
+        "Save weights as safetensors. If not: with torch.save, which is read without unpickling, too.",
+    )
+    save_on_each_node: bool = argument(
+        False, "Save on the first process of each machine, not on the very first only."
+    )
+    restore_callback_states_from_checkpoint: bool = argument(
+        False, "Give callbacks the state that a checkpoint holds of them when a run resumes from it."
+    )
+    low_cpu_mem_usage: bool = argument(
+        True,
+        "Map a checkpoint's weights into memory. If not: read them, for disks that cannot be mapped.",
+    )
     load_best_model_at_end: bool = argument(
         False, "Load the best model when training ends. Its checkpoint is kept."
     )

@@ -5,12 +5,14 @@ Each check yields whole messages; all are collected, so that one run shows every
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import math
 from collections.abc import Iterator
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from drivetrain.arguments.choices import IntervalStrategy, SaveStrategy
+from drivetrain.arguments.choices import DebugOption, HubStrategy, IntervalStrategy, SaveStrategy
 
 if TYPE_CHECKING:
     from drivetrain.arguments.composed import TrainingArguments
@@ -23,29 +25,27 @@ def find_problems(args: TrainingArguments) -> Iterator[str]:
     yield from _check_contradictions(args)
 
 
-def find_warnings(args: TrainingArguments) -> Iterator[str]:
-    """Every message about an interval that was set and that nothing goes by."""
-    for what in ("logging", "eval", "save"):
-        interval, strategy = f"{what}_steps", getattr(args, f"{what}_strategy")
-        goes_by_it = strategy == IntervalStrategy.STEPS
-        if what == "logging":  # evaluations go by it, too, where they have no interval of their own
-            goes_by_it |= args.eval_strategy == IntervalStrategy.STEPS
-        if not goes_by_it and not args.is_default(interval):
-            yield (
-                f"`{interval}`: {getattr(args, interval)} has no effect with "
-                f"`{what}_strategy`={strategy.value!r}. Type {what}_strategy='steps'."
-            )
-
-
 _AT_LEAST_ONE = (
     "per_device_train_batch_size",
     "per_device_eval_batch_size",
     "gradient_accumulation_steps",
+    "ddp_timeout",
 )
 _NOT_NEGATIVE = ("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "eval_delay")
 _WHOLE = ("warmup_steps", "dataloader_num_workers", "seed")
-_AT_LEAST_ONE_OR_NONE = ("save_total_limit", "eval_accumulation_steps", "dataloader_prefetch_factor")
-_SHARES = {"adam_beta1": "[0, 1)", "adam_beta2": "[0, 1)", "warmup_ratio": "[0, 1]"}
+_AT_LEAST_ONE_OR_NONE = (
+    "save_total_limit",
+    "eval_accumulation_steps",
+    "dataloader_prefetch_factor",
+    "torch_empty_cache_steps",
+    "early_stopping_patience",
+)
+_SHARES = {
+    "adam_beta1": "[0, 1)",
+    "adam_beta2": "[0, 1)",
+    "warmup_ratio": "[0, 1]",
+    "label_smoothing_factor": "[0, 1]",
+}
 _STEPS = ("logging_steps", "eval_steps", "save_steps")
 
 
@@ -56,7 +56,8 @@ def _check_numbers(args: TrainingArguments) -> Iterator[str]:
             yield f"`{name}`: {value!r} is no whole number from 1 up. Type {name}=8, say."
     for name in _AT_LEAST_ONE_OR_NONE:
         value = getattr(args, name)
-        if value is not None and (not isinstance(value, int) or value < 1):
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and (not is_whole or value < 1):
             yield f"`{name}`: {value!r} is no whole number from 1 up. Leave it out, or type {name}=2, say."
     for name in _NOT_NEGATIVE:
         value = getattr(args, name)
@@ -71,8 +72,13 @@ def _check_numbers(args: TrainingArguments) -> Iterator[str]:
         value = getattr(args, name)
         is_inside = isinstance(value, (int, float)) and 0 <= value <= 1
         if not is_inside or (value == 1 and allowed.endswith(")")):
-            example = 0.1 if name == "warmup_ratio" else 0.9
+            example = 0.9 if name.startswith("adam") else 0.1
             yield f"`{name}`: {value!r} is not in {allowed}. Type {name}={example}, say."
+    alpha = args.neftune_noise_alpha
+    if alpha is not None and (not isinstance(alpha, (int, float)) or not 0 < alpha < math.inf):
+        yield f"`neftune_noise_alpha`: {alpha!r} is no number above 0. Leave it out, or type 5.0, say."
+    if isinstance(args.past_index, int) and args.past_index < -1:
+        yield f"`past_index`: {args.past_index!r} is no index of an output. Type past_index=-1 for none."
     yield from _check_steps(args)
     yield from _check_length(args)
 
@@ -103,17 +109,40 @@ def _check_steps(args: TrainingArguments) -> Iterator[str]:
             )
 
 
+_CHOICES: dict[str, type[Enum]] = {
+    "eval_strategy": IntervalStrategy,
+    "logging_strategy": IntervalStrategy,
+    "save_strategy": SaveStrategy,
+    "hub_strategy": HubStrategy,
+}
+_MEMBERS = {"include_for_metrics": ("inputs", "loss")}
+_WORDS = {"include_num_input_tokens_seen": ("all", "non_padding", "no")}
+
+
 def _check_choices(args: TrainingArguments) -> Iterator[str]:
-    choices: dict[str, type[Enum]] = {
-        "eval_strategy": IntervalStrategy,
-        "logging_strategy": IntervalStrategy,
-        "save_strategy": SaveStrategy,
-    }
-    for name, choice in choices.items():
+    for name, choice in _CHOICES.items():
         value = getattr(args, name)
         if not isinstance(value, choice):
             allowed = ", ".join(repr(member.value) for member in choice)
-            yield f"`{name}`: {value!r} is no strategy. Allowed: {allowed}. Type {name}='steps', say."
+            example = "every_save" if choice is HubStrategy else "steps"
+            yield f"`{name}`: {value!r} is no strategy. Allowed: {allowed}. Type {name}={example!r}, say."
+    declared = {field.name: field.metadata.get("choices") for field in dataclasses.fields(args)}
+    for name, words in {**declared, **_WORDS}.items():
+        value = getattr(args, name)
+        if words and value is not None and value not in words:
+            allowed = ", ".join(map(repr, words))
+            yield (
+                f"`{name}`: {value!r} is none of its values. Allowed: {allowed}. Type "
+                f"{name}={words[0]!r}, say."
+            )
+    for name, words in _MEMBERS.items():
+        unknown = [word for word in getattr(args, name) if word not in words]
+        if unknown:
+            allowed = ", ".join(map(repr, words))
+            yield (
+                f"`{name}`: {unknown[0]!r} is none of its members. Allowed: {allowed}. Type "
+                f"{name}={list(words)!r}."
+            )
 
 
 def _check_contradictions(args: TrainingArguments) -> Iterator[str]:
@@ -125,7 +154,21 @@ def _check_contradictions(args: TrainingArguments) -> Iterator[str]:
             f"`precision`: {args.precision!r} contradicts `{flag}`=True. "
             f"Leave out one: precision={flag!r} says the same as {flag}=True."
         )
+    if args.fp16_full_eval and args.bf16_full_eval:
+        yield "`fp16_full_eval`: True contradicts `bf16_full_eval`=True. Set one of them."
+    if args.half_precision_backend == "apex" and args.precision not in ("auto", "apex"):
+        yield (
+            f"`half_precision_backend`: 'apex' contradicts `precision`={args.precision!r}. Leave "
+            "out one of them."
+        )
+    if args.deepspeed and args.fsdp:
+        yield "`deepspeed`: contradicts `fsdp`: each shards the model in its own way. Set one of them."
     if args.eval_strategy == IntervalStrategy.NO:
+        if args.early_stopping_patience is not None:
+            yield (
+                f"`early_stopping_patience`: {args.early_stopping_patience} needs evaluations to go by, and "
+                "`eval_strategy` is 'no'. Type eval_strategy='epoch'."
+            )
         if args.load_best_model_at_end:
             yield (
                 "`load_best_model_at_end`: True needs evaluations to find the best model, and "
@@ -144,6 +187,8 @@ def _check_contradictions(args: TrainingArguments) -> Iterator[str]:
     twice = sorted({name for name in args.plugins if args.plugins.count(name) > 1})
     if twice:
         yield f"`plugins`: {', '.join(map(repr, twice))} stands there more than once. Leave it once."
+    yield from _check_evaluation(args)
+    yield from _check_hardware(args)
     if args.dataloader_num_workers == 0:
         if args.dataloader_prefetch_factor is not None:
             yield (
@@ -155,3 +200,31 @@ def _check_contradictions(args: TrainingArguments) -> Iterator[str]:
                 "`dataloader_persistent_workers`: True needs loading processes, and "
                 "`dataloader_num_workers` is 0. Type dataloader_num_workers=2."
             )
+
+
+def _check_evaluation(args: TrainingArguments) -> Iterator[str]:
+    if args.batch_eval_metrics and args.prediction_loss_only:
+        yield (
+            "`batch_eval_metrics`: True needs predictions, and `prediction_loss_only`=True computes none. "
+            "Set one of them."
+        )
+    if args.batch_eval_metrics and not args.eval_do_concat_batches:
+        yield (
+            "`eval_do_concat_batches`: False keeps all batches, and `batch_eval_metrics`=True none. "
+            "Set one of them."
+        )
+
+
+def _check_hardware(args: TrainingArguments) -> Iterator[str]:
+    is_without_xla = importlib.util.find_spec("torch_xla") is None
+    if args.tpu_num_cores is not None and is_without_xla:
+        yield (
+            f"`tpu_num_cores`: {args.tpu_num_cores} asks for a TPU, and torch_xla, through which "
+            "PyTorch reaches "
+            "one, is not installed. Leave tpu_num_cores out, or type: pip install torch_xla (on "
+            "a TPU's machine)."
+        )
+    if DebugOption.TPU_METRICS_DEBUG in args.debug and is_without_xla:
+        yield (
+            "`debug`: 'tpu_metrics_debug' prints metrics of torch_xla, which is not installed. Leave it out."
+        )

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import logging
-import os
-import socket
+from abc import ABCMeta
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from drivetrain.arguments.checkpointing import CheckpointArguments
-from drivetrain.arguments.checks import find_problems, find_warnings
-from drivetrain.arguments.choices import IntervalStrategy, SaveStrategy
+from drivetrain.arguments.checks import find_problems
+from drivetrain.arguments.completion import COMPLETED_DEFAULTS, complete
 from drivetrain.arguments.data import DataArguments
 from drivetrain.arguments.devices import DeviceArguments
+from drivetrain.arguments.distributed import DistributedArguments
 from drivetrain.arguments.evaluation import EvaluationArguments
+from drivetrain.arguments.hub import HubArguments
+from drivetrain.arguments.idle import find_idle
 from drivetrain.arguments.logging import LoggingArguments
+from drivetrain.arguments.model import ModelTreatmentArguments
 from drivetrain.arguments.optimization import OptimizationArguments
+from drivetrain.arguments.precision import PrecisionArguments
+from drivetrain.arguments.processes import Processes
+from drivetrain.arguments.search import SearchArguments
+from drivetrain.arguments.setters import Setters
+from drivetrain.arguments.spellings import OLD_SPELLINGS, translate
 from drivetrain.arguments.training import RunArguments
-from drivetrain.parts import check_parts, load_strategy
+from drivetrain.parts import check_parts
 from drivetrain_registry import UsageError
+from drivetrain_registry.messages import find_near, join
 
 if TYPE_CHECKING:
-    import torch
-
-    from drivetrain.plugin.strategy import StrategyPlugin
+    from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
@@ -52,20 +59,63 @@ class ArgumentsError(UsageError):
         return type(self), (self.problems,)
 
 
+class ArgumentsType(ABCMeta):
+    """The type of classes of arguments: takes old spellings to those of today before one is made."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make arguments from keywords, old spellings among them."""
+        names = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+        current, warnings, problems = translate(kwargs, dict(zip(names, args, strict=False)), names)
+        current, unknown = _refuse_unknown(cls, current)
+        problems.extend(unknown)
+        instance: Any = object.__new__(cls)  # type: ignore[arg-type]  # mypy takes it for the metaclass
+        instance._said_of_spellings = (warnings, problems)
+        try:
+            instance.__init__(*args, **current)
+        finally:
+            del instance._said_of_spellings
+        return instance
+
+
+def _refuse_unknown(cls: type, given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The keywords that a class takes, and a message for each other one."""
+    parameters = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return given, []
+    problems = []
+    for name in given:
+        if name not in parameters:
+            near = find_near(name, set(parameters) - {"self"})
+            hint = f"Did you mean {join(map(repr, near), 'or')}? " if near else ""
+            problems.append(
+                f"`{name}`: there is no such argument of {cls.__name__}. {hint}docs/arguments.md lists them."
+            )
+    return {name: value for name, value in given.items() if name in parameters}, problems
+
+
 @dataclass
 class TrainingArguments(
+    SearchArguments,
+    HubArguments,
+    ModelTreatmentArguments,
+    DistributedArguments,
     DeviceArguments,
+    PrecisionArguments,
     CheckpointArguments,
     EvaluationArguments,
     LoggingArguments,
     DataArguments,
     OptimizationArguments,
     RunArguments,
+    Processes,
+    Setters,
+    metaclass=ArgumentsType,
 ):
     """Everything that a run can be told, with the published names, defaults and meaning.
 
     Each theme has its fields in a file of its own in this package. All values, and every part that
-    they name, are checked when an instance is made.
+    they name, are checked when an instance is made. Older spellings (`OLD_SPELLINGS`) are taken as
+    keywords, and what they are called today is said.
 
     Raises:
         drivetrain_registry.RegistryError: The one problem is a name that leads to no usable part.
@@ -76,91 +126,64 @@ class TrainingArguments(
         >>> args = TrainingArguments("runs/gpt", optim="muon", lr_scheduler_type="cosine")
     """
 
+    old_spellings: ClassVar[Mapping[str, Any]] = {
+        name: spelling.hint for name, spelling in OLD_SPELLINGS.items()
+    }
+
     def __post_init__(self) -> None:
-        self._complete()
-        problems: list[str | Exception] = list(find_problems(self))
-        parts = check_parts(self, ask=not problems)
-        problems.extend(parts.errors)
-        if len(problems) == 1 and isinstance(problems[0], Exception):
-            raise problems[0]
-        if problems:
-            raise ArgumentsError([str(problem) for problem in problems])
-        for warning in [*find_warnings(self), *parts.warnings]:
+        warnings, problems = getattr(self, "_said_of_spellings", ([], []))
+        for warning in warnings:
             logger.warning(warning)
+        self._said: list[str] = []
+        self._say(self.check(problems))
 
-    def _complete(self) -> None:
-        """Fill in the defaults that depend on other arguments, and make choices of their texts."""
-        self.plugins = [self.plugins] if isinstance(self.plugins, str) else list(self.plugins or [])
-        self.output_dir = os.path.expanduser(self.output_dir or "trainer_output")
-        self.eval_strategy = _as_choice(IntervalStrategy, self.eval_strategy)
-        self.logging_strategy = _as_choice(IntervalStrategy, self.logging_strategy)
-        self.save_strategy = _as_choice(SaveStrategy, self.save_strategy)
-        for name in ("optim", "lr_scheduler_type", "precision", "strategy"):
-            value = getattr(self, name)
-            if isinstance(value, Enum):
-                setattr(self, name, value.value)
-        if self.eval_strategy == IntervalStrategy.STEPS and self.eval_steps is None:
-            self.eval_steps = self.logging_steps
-        if self.logging_dir is None:
-            now = datetime.now().strftime("%b%d_%H-%M-%S")
-            self.logging_dir = os.path.join(self.output_dir, "runs", f"{now}_{socket.gethostname()}")
-        if self.run_name is None:
-            self.run_name = self.output_dir
-        if self.disable_tqdm is None:
-            self.disable_tqdm = logger.getEffectiveLevel() > logging.WARNING
-        if self.metric_for_best_model is None and self._compares_models():
-            self.metric_for_best_model = "loss"
-        if self.greater_is_better is None and self.metric_for_best_model is not None:
-            self.greater_is_better = not self.metric_for_best_model.endswith("loss")
+    def check(self, problems: Sequence[str] = ()) -> list[str]:
+        """Complete the arguments, check them, and check every part that they name.
 
-    def _compares_models(self) -> bool:
-        return (
-            self.load_best_model_at_end
-            or self.save_strategy == SaveStrategy.BEST
-            or self.lr_scheduler_type == "reduce_lr_on_plateau"
-        )
+        Args:
+            problems: What is known to be wrong already.
 
-    # -- parts and devices ------------------------------------------------------------------------
+        Returns:
+            What works otherwise than one may expect.
 
-    @cached_property
-    def strategy_plugin(self) -> StrategyPlugin:
-        """The strategy, made on first use: it is the one part that outlives a trainer."""
-        return load_strategy(self)
+        Raises:
+            UsageError: Something cannot work; see the class.
+        """
+        found: list[str | Exception] = [*problems, *complete(self), *find_problems(self)]
+        parts = check_parts(self, ask=not found)
+        found.extend(parts.errors)
+        if len(found) == 1 and isinstance(found[0], Exception):
+            raise found[0]
+        if found:
+            raise ArgumentsError([str(problem) for problem in found])
+        return [*find_idle(self), *parts.warnings]
 
-    @property
-    def device(self) -> torch.device:
-        """The device of this process."""
-        return self.strategy_plugin.device
+    def update(self, **values: Any) -> Self:
+        """Set arguments by name, and check them all; they are as they were if they cannot work."""
+        before = dict(vars(self))
+        try:
+            for name, value in values.items():
+                setattr(self, name, value)
+            warnings = self.check()
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        self._say(warnings)
+        return self
 
-    @property
-    def n_gpu(self) -> int:
-        """GPUs that this process drives: 1, or 0 on the CPU."""
-        return int(self.device.type != "cpu")
+    def _say(self, warnings: list[str]) -> None:
+        """Warn of what was not there the last time."""
+        for warning in warnings:
+            if warning not in self._said:
+                logger.warning(warning)
+        self._said = warnings
 
-    @property
-    def world_size(self) -> int:
-        """Processes that take part."""
-        return self.strategy_plugin.world_size
-
-    @property
-    def process_index(self) -> int:
-        """This process among all, from 0."""
-        return self.strategy_plugin.rank
-
-    @property
-    def local_process_index(self) -> int:
-        """This process among those on its machine, from 0."""
-        return self.strategy_plugin.local_rank
-
-    @property
-    def should_log(self) -> bool:
-        """Whether this process shows logs."""
-        return self.process_index == 0
-
-    @property
-    def should_save(self) -> bool:
-        """Whether this process writes to disk."""
-        return self.process_index == 0
+    def __getattr__(self, name: str) -> Any:
+        """Old spellings can be read, too."""
+        if name in OLD_SPELLINGS:
+            return OLD_SPELLINGS[name].read(self)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # -- derived values ---------------------------------------------------------------------------
 
@@ -185,6 +208,8 @@ class TrainingArguments(
         field = next((field for field in dataclasses.fields(self) if field.name == name), None)
         if field is None:
             raise AttributeError(f"{name!r} is no argument")
+        if name in COMPLETED_DEFAULTS:
+            return bool(getattr(self, name) in (COMPLETED_DEFAULTS[name], field.default))
         if field.default_factory is not dataclasses.MISSING:
             return bool(getattr(self, name) == field.default_factory())
         return bool(getattr(self, name) == field.default)
@@ -192,9 +217,12 @@ class TrainingArguments(
     # -- as data ----------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """The arguments as JSON values: enums by value."""
+        """The arguments as JSON values: enums by value, tokens by name."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: _as_json(value) for name, value in values.items()}
+        return {
+            name: f"<{name.upper()}>" if name.endswith("_token") and value else _as_json(value)
+            for name, value in values.items()
+        }
 
     def to_json_string(self) -> str:
         """The arguments as a JSON object, indented."""
@@ -207,22 +235,12 @@ class TrainingArguments(
             for name, value in self.to_dict().items()
         }
 
-    def __getstate__(self) -> dict[str, Any]:
-        """The strategy belongs to its process: it is made again where the arguments arrive."""
-        return {name: value for name, value in vars(self).items() if name != "strategy_plugin"}
-
-
-def _as_choice(choice: type[Enum], value: Any) -> Any:
-    """The member with that value; the value itself where there is none, for the checks to report."""
-    try:
-        return choice(value)
-    except ValueError:
-        return value
-
 
 def _as_json(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
+    if hasattr(value, "to_dict"):
+        return _as_json(value.to_dict())
     if isinstance(value, dict):
         return {str(key): _as_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

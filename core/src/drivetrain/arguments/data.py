@@ -30,3 +30,12 @@ class DataArguments:
         None,
         "Keys of the inputs that are labels. By default: parameters of forward with 'label' in them.",
     )
+    group_by_length: bool = argument(
+        False, "Put samples of about the same length into a batch, so that little is padded."
+    )
+    length_column_name: str = argument(
+        "length", "The column with the samples' lengths, if there is one, for `group_by_length`."
+    )
+    ignore_data_skip: bool = argument(
+        False, "When resuming, begin the data of the epoch anew. Faster for streams, and not exact."
+    )

@@ -1,4 +1,4 @@
-"""Arguments of number formats, devices and processes."""
+"""Arguments of devices."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from drivetrain.arguments.fields import argument
 
 @dataclass
 class DeviceArguments:
-    """Where a run computes, and in which format."""
+    """Where a run computes."""
 
     use_cpu: bool = argument(False, "Train on the CPU even if there is an accelerator.")
-    bf16: bool = argument(False, "Compute in bfloat16 where that is safe (mixed precision).")
-    fp16: bool = argument(False, "Compute in float16 where that is safe, with loss scaling.")
-    precision: str = argument(
-        "auto", "The precision by name. 'auto': 'bf16' or 'fp16' if that argument is set, else 'no'."
+    tpu_num_cores: int | None = argument(None, "Cores of a TPU, as its launcher says.")
+    use_ipex: bool = argument(
+        False, "Use Intel's extension for PyTorch, whose work is in PyTorch today."
     )
-    strategy: str = argument(
-        "auto",
-        "The strategy by name. 'auto': 'ddp' if a launcher started several processes, else 'single'.",
+    torch_empty_cache_steps: int | None = argument(
+        None, "Updates after which an accelerator's unused memory is given back. By default: never."
     )

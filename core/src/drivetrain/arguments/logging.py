@@ -7,11 +7,23 @@ from dataclasses import dataclass
 from drivetrain.arguments.choices import IntervalStrategy
 from drivetrain.arguments.fields import argument
 
+LOG_LEVELS = ("detail", "debug", "info", "warning", "error", "critical", "passive")
+"""Names of log levels; ``detail`` is the earlier name of ``debug``."""
+
 
 @dataclass
 class LoggingArguments:
     """What is told of a run."""
 
+    log_level: str = argument(
+        "passive",
+        "What drivetrain's loggers tell on the first process: a level by name, or 'passive' to leave them.",
+        choices=LOG_LEVELS,
+    )
+    log_level_replica: str = argument("warning", "The same for all other processes.", choices=LOG_LEVELS)
+    log_on_each_node: bool = argument(
+        True, "Use `log_level` on the first process of each machine, not on the very first only."
+    )
     logging_strategy: IntervalStrategy | str = argument(
         "steps", "When to log: 'no', 'steps' (every `logging_steps`) or 'epoch'."
     )
@@ -30,4 +42,23 @@ class LoggingArguments:
     disable_tqdm: bool | None = argument(
         None,
         "Print logs instead of showing progress bars. By default: if the log level is above warning.",
+    )
+    include_num_input_tokens_seen: str | bool = argument(
+        False,
+        "Count input tokens and log them: True or 'all', 'non_padding' for those that are no padding, or "
+        "'no'.",
+    )
+    include_tokens_per_second: bool = argument(
+        False, "Log how many tokens a second were trained. Reads the training data once beforehand."
+    )
+    skip_memory_metrics: bool = argument(
+        True, "Leave out of the metrics how much memory each stage took. Measuring it costs time."
+    )
+    debug: str | list[str] = argument(
+        "",
+        "'underflow_overflow': stop where a number is not finite and tell where it came from. "
+        "'tpu_metrics_debug': print metrics of a TPU.",
+    )
+    profile: bool = argument(
+        False, "Run torch's profiler over some updates; traces go to `output_dir`/profile."
     )

@@ -32,6 +32,12 @@ class OptimizationArguments:
     adam_beta1: float = argument(0.9, "Decay of the first moment in Adam and its variants.")
     adam_beta2: float = argument(0.999, "Decay of the second moment in Adam and its variants.")
     adam_epsilon: float = argument(1e-8, "What keeps the denominator of Adam from being zero.")
+    adam_bias_correction: bool = argument(
+        True, "Divide Adam's moments by what they lack in the first updates. Of AdamW in torch only."
+    )
+    optim_target_precision: str | None = argument(
+        None, "Was announced and never published. Name the optimizer that keeps its state in fewer bits."
+    )
     max_grad_norm: float = argument(
         1.0, "The total 2-norm that the gradients of an update are clipped to. 0: not clipped."
     )
@@ -44,6 +50,11 @@ class OptimizationArguments:
     warmup_ratio: float = argument(0.0, "Updates during which the rate rises, as a share of all.")
     warmup_steps: int = argument(
         0, "Updates during which the rate rises; overrides `warmup_ratio` if positive."
+    )
+
+    label_smoothing_factor: float = argument(0.0, "Share of each label that is spread over all classes.")
+    average_tokens_across_devices: bool = argument(
+        False, "Divide losses by the labels that all processes have in an update, not by each one's own."
     )
 
     def get_warmup_steps(self, num_training_steps: int) -> int:

@@ -38,14 +38,14 @@ class OptimizerPlugin(Plugin):
 
     Attributes:
         cannot: What this optimizer cannot be combined with, and why. The arguments check refuses it.
-        unused_arguments: Published arguments that this optimizer has no use for, such as
-            ``adam_beta2`` for SGD. Setting one to something else than its default is said once.
+        can_leave_out_bias_correction: It honours ``adam_bias_correction``. For any other optimizer that
+            argument is one without a use.
         targets_modules: It works on the modules that ``optim_target_modules`` names. For any other
             optimizer that argument is one without a use.
     """
 
     cannot: ClassVar[Mapping[Feature, str]] = {}
-    unused_arguments: ClassVar[tuple[str, ...]] = ()
+    can_leave_out_bias_correction: ClassVar[bool] = False
     targets_modules: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -56,8 +56,6 @@ class OptimizerPlugin(Plugin):
                 f"`cannot` of {cls.__name__} names {', '.join(unknown)}; "
                 f"known are {', '.join(get_args(Feature))}"
             )
-        if isinstance(cls.unused_arguments, str):
-            raise TypeError(f"`unused_arguments` of {cls.__name__} is a text; write a tuple of names")
 
     @abstractmethod
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
@@ -88,7 +86,8 @@ class OptimizerPlugin(Plugin):
         yield from _refuse_combinations(self)
 
     def warnings(self) -> Iterable[str]:
-        """Arguments in `unused_arguments` that were set; an override adds to these."""
+        """Arguments without a use that were set, and clipping that is left out; an override adds to these."""
+        yield from super().warnings()
         yield from _warn_of_unused(self)
 
 
@@ -134,11 +133,13 @@ def _refuse_combinations(plugin: OptimizerPlugin) -> Iterable[str]:
 
 
 def _warn_of_unused(plugin: OptimizerPlugin) -> Iterable[str]:
-    """One message for each argument that was set and that the optimizer has no use for."""
     args, chosen = plugin.args, f"`optim`={plugin.name!r}"
-    unused = plugin.unused_arguments + (() if plugin.targets_modules else ("optim_target_modules",))
-    for argument in unused:
-        if not args.is_default(argument):
+    honoured = {
+        "adam_bias_correction": plugin.can_leave_out_bias_correction,
+        "optim_target_modules": plugin.targets_modules,
+    }
+    for argument, is_honoured in honoured.items():
+        if not is_honoured and not args.is_default(argument):
             value = getattr(args, argument)
             yield f"`{argument}`: {value!r} has no effect with {chosen}, which does not use it."
     if "gradient_clipping" in plugin.cannot and args.max_grad_norm > 0 and not _clips_on_request(plugin):

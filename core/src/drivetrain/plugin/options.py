@@ -53,7 +53,7 @@ def read_options(cls: type[T], given: str | Mapping[str, Any] | None, *, option:
         if key not in fields:
             raise OptionsError(_explain_unknown(cls, key, option, owner))
         try:
-            values[key] = _convert(value, hints[key])
+            values[key] = convert(value, hints[key])
         except (TypeError, OverflowError):
             raise OptionsError(
                 f"`{option}`: {key}={value!r} is no {show_type(hints[key])}, which is what {owner} "
@@ -207,7 +207,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default
 
 
-def _convert(value: Any, hint: Any) -> Any:
+def convert(value: Any, hint: Any) -> Any:
     """Return ``value`` as ``hint`` wants it; an int is a float, a list is a tuple.
 
     Raises:
@@ -234,7 +234,7 @@ def _convert(value: Any, hint: Any) -> Any:
 def _convert_to_first(value: Any, hints: tuple[Any, ...]) -> Any:
     for hint in hints:
         try:
-            return _convert(value, hint)
+            return convert(value, hint)
         except TypeError:
             continue
     raise TypeError
@@ -264,8 +264,8 @@ def _convert_collection(value: Any, cls: type, members: tuple[Any, ...]) -> Any:
     if not members:
         return value
     if cls is dict:
-        return {_convert(key, members[0]): _convert(item, members[1]) for key, item in value.items()}
-    return cls(_convert(item, members[0]) for item in value)
+        return {convert(key, members[0]): convert(item, members[1]) for key, item in value.items()}
+    return cls(convert(item, members[0]) for item in value)
 
 
 def _convert_tuple(value: Any, members: tuple[Any, ...]) -> Any:
@@ -273,9 +273,9 @@ def _convert_tuple(value: Any, members: tuple[Any, ...]) -> Any:
     if not members:
         return tuple(value)
     if len(members) == 2 and members[1] is Ellipsis:
-        return tuple(_convert(item, members[0]) for item in value)
+        return tuple(convert(item, members[0]) for item in value)
     _require(len(value) == len(members), value)
-    return tuple(_convert(item, member) for item, member in zip(value, members, strict=True))
+    return tuple(convert(item, member) for item, member in zip(value, members, strict=True))
 
 
 def _require(claim: bool, value: Any) -> Any:

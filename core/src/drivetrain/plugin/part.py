@@ -24,14 +24,24 @@ class Plugin(ABC):  # noqa: B024  (a plugin that only implements hooks has no re
             class that does not is taken to be written for version 1, and refused by a later one.
         Options: A dataclass with the part's options; its field names, types and defaults are what
             users may type.
+        unused_arguments: Published arguments that this part has no use for where others of its kind do,
+            such as ``adam_beta2`` for SGD. Setting one to something else than its default is said once.
         name: The name that the user typed.
+        option: The argument that asked for it: ``"optim"``.
         title: Name and distribution, as messages give them: ``'lion' (drivetrain-lion 1.0)``.
     """
 
     api_version: ClassVar[int] = 1
     Options: ClassVar[type[Any]] = NoOptions
+    unused_arguments: ClassVar[tuple[str, ...]] = ()
     name: str = ""
+    option: str = ""
     title: str = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if isinstance(cls.unused_arguments, str):
+            raise TypeError(f"`unused_arguments` of {cls.__name__} is a text; write a tuple of names")
 
     def __init__(self, args: TrainingArguments, options: Any = None) -> None:
         self.args = args
@@ -46,8 +56,16 @@ class Plugin(ABC):  # noqa: B024  (a plugin that only implements hooks has no re
         return ()
 
     def warnings(self) -> Iterable[str]:
-        """Say what will work otherwise than the arguments may lead one to expect; logged once."""
-        return ()
+        """Say what will work otherwise than the arguments may lead one to expect; logged once.
+
+        By default: the arguments in `unused_arguments` that were set. An override adds to these.
+        """
+        for argument in self.unused_arguments:
+            if not self.args.is_default(argument):
+                yield (
+                    f"`{argument}`: {getattr(self.args, argument)!r} has no effect with "
+                    f"`{self.option}`={self.name!r}, which does not use it."
+                )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.options!r})"

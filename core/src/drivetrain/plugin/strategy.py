@@ -44,6 +44,9 @@ class StrategyPlugin(Plugin):
         """This process among those on its machine, from 0."""
         return 0
 
+    def wait(self) -> None:
+        """Wait until every process is here."""
+
     def place_model(self, model: nn.Module) -> nn.Module:
         """Move the model to where it is trained. Called when the trainer is made."""
         return model.to(self.device)

@@ -107,10 +107,15 @@ class FusedAdamW(OptimizerPlugin):
     """AdamW (arXiv:1711.05101) whose whole update is one kernel: `torch.optim.AdamW(fused=True)`."""
 
     Options = FusedAdamWOptions
+    can_leave_out_bias_correction = True
 
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
         """`torch.optim.AdamW` and its keyword arguments."""
-        return torch.optim.AdamW, {**self._keywords(), "fused": True}
+        return self._cls, {**self._keywords(), "fused": True}
+
+    @property
+    def _cls(self) -> type[Optimizer]:
+        return torch.optim.AdamW if self.args.adam_bias_correction else UncorrectedAdamW
 
     def _keywords(self) -> dict[str, Any]:
         from_arguments = {
@@ -134,7 +139,33 @@ class AdamW(FusedAdamW):
 
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
         """`torch.optim.AdamW` and its keyword arguments."""
-        return torch.optim.AdamW, self._keywords()
+        return self._cls, self._keywords()
+
+
+class UncorrectedAdamW(torch.optim.AdamW):
+    """AdamW whose moments are not divided by what they lack in the first updates.
+
+    PyTorch has no such switch. The correction is 1 - beta^t, so an optimizer that takes itself to be at a
+    late t does without it, in each of its implementations. (2^24 is where a float32 stops counting.)
+    """
+
+    _LATE = 2.0**24
+
+    def __init__(self, params: Any, **kwargs: Any) -> None:
+        super().__init__(params, **kwargs)
+        for group in self.param_groups:
+            if max(group["betas"]) ** self._LATE > 0.0:
+                raise ValueError(
+                    f"`adam_bias_correction`: False needs betas that fade within {self._LATE:.0f} updates; "
+                    f"{max(group['betas'])} does not. Type adam_beta2=0.999."
+                )
+
+    def _init_group(self, group: dict[str, Any], *collected: Any) -> Any:
+        fresh = [p for p in group["params"] if p.grad is not None and not self.state[p]]
+        found = super()._init_group(group, *collected)  # type: ignore[no-untyped-call]
+        for parameter in fresh:
+            self.state[parameter]["step"].fill_(self._LATE)
+        return found
 
 
 class _PlainOptimizer(OptimizerPlugin):

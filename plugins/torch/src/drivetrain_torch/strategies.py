@@ -14,6 +14,21 @@ from drivetrain.plugin import StrategyPlugin
 class SingleDevice(StrategyPlugin):
     """Trains in one process: on the first accelerator that torch can use, else on the CPU."""
 
+    unused_arguments = (
+        "average_tokens_across_devices",
+        "ddp_backend",
+        "ddp_broadcast_buffers",
+        "ddp_bucket_cap_mb",
+        "ddp_find_unused_parameters",
+        "ddp_gradient_as_bucket_view",
+        "ddp_timeout",
+        "eval_use_gather_object",
+        "local_rank",
+        "log_level_replica",
+        "log_on_each_node",
+        "save_on_each_node",
+    )
+
     @cached_property
     def device(self) -> torch.device:
         """The first GPU (CUDA, ROCm, Apple or Intel); the CPU if there is none or `use_cpu` is set."""
@@ -39,7 +54,16 @@ class SingleDevice(StrategyPlugin):
             )
 
     def warnings(self) -> Iterable[str]:
-        """Say that the other GPUs stay idle."""
+        """Say what is for several processes only, and that the other GPUs stay idle."""
+        yield from super().warnings()
+        config = self.args.accelerator_config.changed()  # type: ignore[union-attr]
+        for key in ("split_batches", "dispatch_batches", "even_batches", "use_configured_state"):
+            if key in config:
+                yield (
+                    f"`accelerator_config`: {key}={config[key]!r} has no effect with "
+                    f"`strategy`={self.name!r}, "
+                    "which has one process."
+                )
         if self.device.type == "cuda" and torch.cuda.device_count() > 1:
             num_devices = torch.cuda.device_count()
             yield (
