@@ -141,7 +141,7 @@ def _refuse_wrappers(manager: pluggy.PluginManager, listener: object) -> None:
 
 
 def _is_called_one_by_one(hook: str) -> bool:
-    return hook.startswith("alter_") or hook == "on_run_end"
+    return hook.startswith("alter_") or hook in ("on_run_end", "on_stage_failed", "on_evaluation_end")
 
 
 def implements_hooks(thing: object) -> bool:

@@ -48,11 +48,11 @@ hookimpl = pluggy.HookimplMarker("drivetrain")
 
 @hookspec
 def alter_model(trainer: Trainer, model: nn.Module) -> nn.Module | None:
-    """Change or replace the model before it is trained.
+    """Change or replace the model before it is trained or evaluated.
 
-    Called once for each model, when it is first trained: before a checkpoint's weights are loaded into
-    it (they are those of the altered model) and before the optimizer is made. By default the model is
-    left as it is.
+    Called once for each model, when it is first trained or evaluated: before a checkpoint's weights are
+    loaded into it (they are those of the altered model) and before the optimizer is made. By default the
+    model is left as it is.
     """
 
 
@@ -80,6 +80,38 @@ def alter_loss(trainer: Trainer, loss: torch.Tensor, outputs: Any) -> torch.Tens
     micro-batches of the update; ``outputs`` is what the model returned, for losses that add a term
     on logits or hidden states (None where an overridden `Trainer.compute_loss` does not return it).
     Called for each micro-batch. By default it is left as it is.
+    """
+
+
+@hookspec
+def alter_logs(trainer: Trainer, logs: dict[str, Any]) -> dict[str, Any] | None:
+    """Add values to what is logged, or change them, before they are recorded and anyone is told.
+
+    Called for each log, on every process. By default nothing is added.
+    """
+
+
+# -- stages: what a whole training, evaluation or prediction took ------------------------------------
+
+
+@hookspec
+def on_stage_begin(trainer: Trainer, stage: str) -> None:
+    """A stage begins: ``"train"``, ``"eval"`` or ``"test"`` (the prefix of its metrics).
+
+    Evaluations within a training are stages of their own, inside of it.
+    """
+
+
+@hookspec
+def on_stage_end(trainer: Trainer, stage: str, metrics: dict[str, float]) -> None:
+    """A stage ended with these metrics, which are logged next; the place to add to them."""
+
+
+@hookspec
+def on_stage_failed(trainer: Trainer, stage: str, error: BaseException) -> None:
+    """An evaluation or a prediction was ended by an error: the place to let go of what was begun.
+
+    For a training that is `on_run_end`. Every implementation is called, even if one before it raises.
     """
 
 
@@ -171,6 +203,8 @@ def on_log(
 def on_evaluation_begin(trainer: Trainer) -> None:
     """An evaluation or a prediction is about to compute its first batch; the model is in evaluation mode.
 
+    Not called for one that is called from within another.
+
     The place to put other weights into the model (averaged ones, say) for the time of it.
     """
 
@@ -179,7 +213,8 @@ def on_evaluation_begin(trainer: Trainer) -> None:
 def on_evaluation_end(trainer: Trainer) -> None:
     """An evaluation or a prediction has computed its last batch, or failed on the way.
 
-    The place to put back what `on_evaluation_begin` took out.
+    The place to put back what `on_evaluation_begin` took out. Every implementation is called, even if one
+    before it raises.
     """
 
 
@@ -199,6 +234,15 @@ def on_evaluate(
     metrics: dict[str, float],
 ) -> None:
     """An evaluation ended, with these metrics."""
+
+
+@hookspec
+def on_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
+    """An evaluation that training asked for is done, with all its data sets.
+
+    ``metrics`` is what `Trainer.evaluate` returned. Unlike `on_evaluate` it comes once, with what a
+    subclass added, and not for evaluations that a script or a callback calls by itself.
+    """
 
 
 @hookspec
@@ -223,7 +267,7 @@ def on_save(
 def on_push_begin(
     trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
 ) -> None:
-    """A push to a model hub is about to begin. Core never pushes: the plugin that does calls it."""
+    """A push to a model hub is about to begin. Called on the process that pushes, by the plugin that does."""
 
 
 @hookspec
@@ -242,8 +286,8 @@ def on_run_end(trainer: Trainer, outcome: Outcome, error: BaseException | None) 
 def write_checkpoint(trainer: Trainer, folder: Path) -> None:
     """Add files to a checkpoint that is being written.
 
-    ``folder`` is not yet the checkpoint: it is flushed, listed in the manifest and renamed after the
-    last implementation returned. Called on the process that saves.
+    ``folder`` is not yet the checkpoint: the state is written into it, it is flushed, listed in the
+    manifest and renamed after the last implementation returned. Called on the process that saves.
     """
 
 

@@ -67,9 +67,10 @@ def test_every_hook_is_called_in_a_run_that_does_everything(tmp_path: Path) -> N
     trainer.predict(make_samples(4))
     plugin = trainer.hooks.parts[-1]
     assert isinstance(plugin, Everything)
-    assert set(HOOKS) - set(plugin.calls) == {"on_push_begin", "read_checkpoint"}
-    assert plugin.calls[:9] == [
+    assert set(HOOKS) - set(plugin.calls) == {"on_push_begin", "read_checkpoint", "on_stage_failed"}
+    assert plugin.calls[:10] == [
         "on_init_end",
+        "on_stage_begin",
         "alter_model",
         "alter_optimizer",
         "on_train_begin",
@@ -79,23 +80,35 @@ def test_every_hook_is_called_in_a_run_that_does_everything(tmp_path: Path) -> N
         "alter_loss",
         "on_substep_end",
     ]
-    assert plugin.calls[9:16] == [
+    assert plugin.calls[10:18] == [
         "alter_batch",
         "alter_loss",
         "on_pre_optimizer_step",
         "on_optimizer_step",
         "on_step_end",
+        "alter_logs",
         "on_log",
         "write_checkpoint",
     ]
     first_look = plugin.calls.index("on_evaluation_begin")
-    assert plugin.calls[first_look + 1 : first_look + 4] == ["on_prediction_step"] * 2 + [
-        "on_evaluation_end"
+    assert plugin.calls[first_look - 1] == "on_stage_begin"
+    assert plugin.calls[first_look + 1 : first_look + 9] == [
+        "on_prediction_step",
+        "on_prediction_step",
+        "on_evaluation_end",
+        "on_stage_end",
+        "alter_logs",
+        "on_log",
+        "on_evaluate",
+        "on_metrics",
     ]
     plugin.calls.clear()
     trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
     assert "read_checkpoint" in plugin.calls
     assert plugin.calls[-1] == "on_run_end"
+    with pytest.raises(UsageError, match="a batch is empty"):
+        trainer.predict([{"y": 1}])
+    assert plugin.calls[-1] == "on_stage_failed"
     trainer.emit("on_push_begin")
     assert plugin.calls[-1] == "on_push_begin"
 
@@ -407,3 +420,44 @@ def test_a_hook_that_nobody_implements_is_not_called(monkeypatch: pytest.MonkeyP
 
     Quiet(make_net(), make_args(max_steps=2), train_dataset=make_samples()).train()
     assert called == ["on_step_begin"] * 2  # which sets switches back
+
+
+class Counting(Plugin):
+    """Adds to logs and to the metrics of stages."""
+
+    @hookimpl
+    def alter_logs(self, logs: dict[str, Any]) -> dict[str, Any]:
+        return {**logs, "added": len(logs)}
+
+    @hookimpl
+    def on_stage_end(self, stage: str, metrics: dict[str, float]) -> None:
+        metrics[f"{stage}_seen"] = 1.0
+
+
+def test_plugins_add_to_logs_and_to_the_metrics_of_stages() -> None:
+    register("plugin", "counting", Counting)
+    trainer = make_trainer(plugins=["counting"], max_steps=2)
+    assert trainer.train().metrics["train_seen"] == 1.0
+    assert trainer.evaluate()["eval_seen"] == 1.0
+    assert trainer.predict(make_samples(4)).metrics["test_seen"] == 1.0
+    assert all("added" in entry for entry in trainer.state.log_history)
+    assert trainer.state.log_history[-1]["eval_seen"] == 1.0
+
+
+class Tripled(Plugin):
+    """Makes every weight three times what it was, once."""
+
+    @hookimpl
+    def alter_model(self, model: torch.nn.Module) -> None:
+        for parameter in model.parameters():
+            parameter.data *= 3
+
+
+def test_a_model_that_is_only_evaluated_is_altered_too_and_once() -> None:
+    register("plugin", "tripled", Tripled)
+    plain, tripled = make_trainer(), make_trainer(plugins=["tripled"])
+    before = plain.evaluate()["eval_loss"]
+    first = tripled.evaluate()["eval_loss"]
+    assert first != before
+    assert tripled.evaluate()["eval_loss"] == first
+    assert torch.equal(tripled.model.outer.weight, plain.model.outer.weight * 3)
