@@ -108,8 +108,7 @@ def test_a_trainer_pads_if_what_it_is_given_can() -> None:
     assert make_trainer(processing_class="no padder").data_collator is default_data_collator
 
 
-def test_a_real_tokenizer_and_its_data_set_train_a_transformers_model(tmp_path: Any) -> None:
-    datasets = pytest.importorskip("datasets")
+def make_tokenizer() -> Any:
     tokenizers = pytest.importorskip("tokenizers")
     transformers = pytest.importorskip("transformers")
     words = {word: index for index, word in enumerate(["[PAD]", "[UNK]", "good", "bad", "film", "very"])}
@@ -119,6 +118,113 @@ def test_a_real_tokenizer_and_its_data_set_train_a_transformers_model(tmp_path: 
         unk_token="[UNK]",
     )
     tokenizer.backend_tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    return tokenizer
+
+
+def test_a_real_tokenizer_pads_ids_and_attention_mask() -> None:
+    tokenizer = make_tokenizer()
+    samples = [
+        {**tokenizer("good film"), "label": 1},
+        {**tokenizer("very very bad film"), "label": 0},
+    ]
+    batch = DataCollatorWithPadding(tokenizer)(samples)
+    assert batch["input_ids"].tolist() == [[2, 4, 0, 0], [5, 5, 3, 4]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert batch["labels"].tolist() == [1, 0]
+    assert "label" not in batch
+    assert DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)(samples)["input_ids"].shape == (2, 8)
+    wide = DataCollatorWithPadding(tokenizer, padding="max_length", max_length=6)(samples)
+    assert wide["attention_mask"].sum(1).tolist() == [2, 4]
+    assert wide["input_ids"].shape == (2, 6)
+    arrays = DataCollatorWithPadding(tokenizer, return_tensors="np")(samples)
+    assert isinstance(arrays["attention_mask"], np.ndarray)
+    assert arrays["labels"].tolist() == [1, 0]
+    with pytest.raises(ValueError, match="padding"):
+        DataCollatorWithPadding(tokenizer, padding=False)(samples)
+    same = DataCollatorWithPadding(tokenizer, padding=False)([samples[0]] * 2)
+    assert same["input_ids"].tolist() == [[2, 4], [2, 4]]
+
+
+def test_the_padding_is_that_of_transformers() -> None:
+    transformers = pytest.importorskip("transformers")
+    tokenizer = make_tokenizer()
+    samples = [{**tokenizer("good " * count), "label_ids": [count, 1]} for count in (3, 1, 5)]
+    theirs = transformers.DataCollatorWithPadding(tokenizer, pad_to_multiple_of=4)(samples)
+    ours = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=4)(samples)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+class ListPadder:
+    """A tokenizer-like object of one's own: it pads ids on the left, and masks what it padded."""
+
+    model_input_names = ("ids", "mask")
+
+    def pad(self, samples: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+        assert options["return_tensors"] == "pt"
+        width = max(len(sample["ids"]) for sample in samples)
+        gaps = [width - len(sample["ids"]) for sample in samples]
+        rows = [[0] * gap + sample["ids"] for gap, sample in zip(gaps, samples, strict=True)]
+        masks = [[0] * gap + [1] * (width - gap) for gap in gaps]
+        rest = {key: [sample[key] for sample in samples] for key in samples[0] if key != "ids"}
+        return {
+            name: torch.tensor(value) for name, value in {"ids": rows, "mask": masks, **rest}.items()
+        }
+
+
+def test_an_object_of_ones_own_pads_in_training_evaluation_and_prediction() -> None:
+    from small import make_trainer
+
+    class MeanOfWords(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = torch.nn.Embedding(10, 3)
+
+        def forward(self, ids: Any, mask: Any, labels: Any = None) -> dict[str, Any]:
+            weights = mask[:, :, None].float()
+            logits = (self.words(ids) * weights).sum(1) / weights.sum(1)
+            loss = torch.nn.functional.cross_entropy(logits, labels)
+            return {"loss": loss, "logits": logits}
+
+    samples = [{"ids": [index % 3] * (1 + index % 5), "label": index % 3} for index in range(24)]
+    trainer = make_trainer(
+        model=MeanOfWords(),
+        train_dataset=samples,
+        eval_dataset=samples,
+        processing_class=ListPadder(),
+        remove_unused_columns=False,
+        group_by_length=True,
+        num_train_epochs=40,
+        learning_rate=0.1,
+    )
+    trainer.train()
+    assert trainer.evaluate()["eval_loss"] < 0.1
+    output = trainer.predict(samples)
+    assert output.label_ids.tolist() == [index % 3 for index in range(24)]
+    assert output.predictions.argmax(-1).tolist() == output.label_ids.tolist()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("label", value) for value in (1, 0.5, [1, 2], np.int64(1), np.float32(0.5), torch.tensor(2))),
+        *(("label_ids", value) for value in ([1, 2], [0.5, 1.0], torch.tensor(2), torch.ones(2))),
+    ],
+)
+def test_labels_are_stacked_as_transformers_does(key: str, value: Any) -> None:
+    transformers = pytest.importorskip("transformers")
+    samples = [{key: value, "x": [1.0, 2.0]}] * 3
+    theirs, ours = transformers.default_data_collator(samples), default_data_collator(samples)
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert ours[name].dtype == tensor.dtype
+        assert torch.equal(ours[name], tensor)
+
+
+def test_a_real_tokenizer_and_its_data_set_train_a_transformers_model(tmp_path: Any) -> None:
+    datasets = pytest.importorskip("datasets")
+    transformers = pytest.importorskip("transformers")
+    tokenizer = make_tokenizer()
     texts = ["good film", "bad film", "very good", "very very bad film"] * 6
     data = datasets.Dataset.from_dict({"text": texts, "label": [1, 0, 1, 0] * 6})
     data = data.map(lambda row: tokenizer(row["text"]))
@@ -142,5 +248,6 @@ def test_a_real_tokenizer_and_its_data_set_train_a_transformers_model(tmp_path: 
     assert trainer.state.total_flos > 0
     (checkpoint,) = tmp_path.glob("checkpoint-*")
     again = transformers.BertForSequenceClassification.from_pretrained(checkpoint)
-    assert torch.equal(again.classifier.weight, trainer.model.classifier.weight)
+    weights = trainer.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in again.state_dict().items())
     assert transformers.AutoTokenizer.from_pretrained(checkpoint)("good film")["input_ids"] == [2, 4]

@@ -42,6 +42,20 @@ def test_a_tensor_that_is_there_already_is_not_copied() -> None:
     assert to_device({"x": here}, torch.device("cpu"))["x"] is here
 
 
+def test_copies_wait_or_do_not_as_asked() -> None:
+    asked = []
+
+    class Watched(torch.Tensor):
+        def to(self, *args: Any, **options: Any) -> Any:
+            asked.append(options)
+            return super().to(*args, **options)
+
+    batch = {"x": torch.ones(2).as_subclass(Watched)}
+    to_device(batch, torch.device("meta"))
+    to_device(batch, torch.device("meta"), non_blocking=False)
+    assert asked == [{"non_blocking": True}, {"non_blocking": False}]
+
+
 def test_half_precision_is_cast_and_the_rest_is_left() -> None:
     cast = to_float32(nested(torch.ones(2, dtype=torch.float16)))
     assert {tensor.dtype for tensor in tensors_in(cast)} == {torch.float32}

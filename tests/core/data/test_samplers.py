@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small import make_samples, make_trainer
 from torch.utils.data import DataLoader
 
 from drivetrain.data.loaders import iterate_epoch
-from drivetrain.data.samplers import EpochSampler
+from drivetrain.data.samplers import EpochSampler, LengthGroupedSampler, OneGeneratorSampler
 
 
 def test_each_epoch_has_an_order_of_its_own_that_depends_on_the_seed_alone() -> None:
@@ -42,6 +43,77 @@ def test_entering_an_epoch_gives_the_batches_that_are_left(start: int, drop_last
     assert len(entered) == len(whole)
 
 
+def make_lengths(count: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(0).integers(1, 500, count)
+
+
+KINDS: dict[str, Any] = {
+    "each epoch seeded": lambda: EpochSampler(range(203), seed=3),
+    "one generator": lambda: OneGeneratorSampler(range(203), seed=3),
+    "grouped by length": lambda: LengthGroupedSampler(make_lengths(203), batch_size=4, seed=3),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_order_depends_on_seed_and_epoch_and_is_entered_anywhere(kind: str) -> None:
+    make = KINDS[kind]
+    walked = make()
+    orders = []
+    for epoch in range(4):
+        walked.set_epoch(epoch)
+        orders.append(list(walked))
+        torch.rand(5)
+    assert all(sorted(order) == list(range(203)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+    for epoch in (3, 0, 2):
+        entered = make()
+        entered.set_epoch(epoch)
+        entered.seek(50)
+        assert list(entered) == orders[epoch][50:]
+        assert list(entered) == orders[epoch]
+        walked.set_epoch(epoch)
+        assert list(walked) == orders[epoch]
+    assert len(walked) == 203
+
+
+def test_orders_of_one_generator_are_its_draws_one_after_the_other() -> None:
+    generator = torch.Generator().manual_seed(3)
+    sampler = OneGeneratorSampler(range(20), seed=3)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        assert list(sampler) == torch.randperm(20, generator=generator).tolist()
+
+
+@pytest.mark.parametrize("count", [1, 5, 64, 1000, 1003])
+def test_neighbours_are_of_about_one_length_and_the_longest_of_all_is_first(count: int) -> None:
+    lengths = make_lengths(count)
+    sampler = LengthGroupedSampler(lengths, batch_size=8, seed=0)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        assert sorted(order) == list(range(count))
+        assert lengths[order[0]] == lengths.max()
+        drawn = lengths[order]
+        group_size = 8 * max(1, min(50, count // 32))
+        for start in range(0, count, group_size):
+            group = drawn[start : start + group_size]
+            assert (np.diff(group) <= 0).all()
+
+
+def test_little_is_padded_in_a_million_samples() -> None:
+    lengths = make_lengths(1_000_000)
+    order = np.array(list(LengthGroupedSampler(lengths, batch_size=32, seed=0)))
+    assert np.bincount(order, minlength=1_000_000).max() == 1
+    batches = lengths[order].reshape(-1, 32)
+    assert 1 - batches.sum() / (batches.max(axis=1) * 32).sum() < 0.03
+    shuffled = lengths.reshape(-1, 32)
+    assert 1 - shuffled.sum() / (shuffled.max(axis=1) * 32).sum() > 0.4
+
+
+def test_no_lengths_give_no_order() -> None:
+    assert list(LengthGroupedSampler([], batch_size=4, seed=0)) == []
+
+
 def test_a_loader_of_ones_own_is_passed_over_batch_by_batch() -> None:
     assert list(iterate_epoch([1, 2, 3, 4], epoch=0, start=2)) == [3, 4]
 
@@ -61,38 +133,3 @@ def test_a_data_set_is_told_the_epoch_if_it_wants_to_know() -> None:
 def test_the_seed_of_the_data_is_that_of_the_run_unless_given() -> None:
     assert make_trainer(seed=5).get_train_dataloader().sampler.seed == 5  # type: ignore[attr-defined]
     assert make_trainer(seed=5, data_seed=6).get_train_dataloader().sampler.seed == 6  # type: ignore[attr-defined]
-
-
-def test_the_loaders_settings_are_those_of_the_arguments() -> None:
-    trainer = make_trainer(
-        per_device_train_batch_size=5,
-        per_device_eval_batch_size=7,
-        dataloader_num_workers=2,
-        dataloader_prefetch_factor=3,
-        dataloader_persistent_workers=True,
-        dataloader_drop_last=True,
-    )
-    loader = trainer.get_train_dataloader()
-    assert (loader.batch_size, loader.num_workers, loader.prefetch_factor) == (5, 2, 3)
-    assert loader.persistent_workers
-    assert len(loader) == 4
-    assert trainer.get_eval_dataloader().batch_size == 7
-    assert trainer.num_examples(loader) == 24
-
-
-def test_columns_that_the_model_does_not_take_are_left_out_and_said(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    datasets = pytest.importorskip("datasets")
-    rows = {"x": [[0.0] * 6] * 8, "labels": [0] * 8, "text": ["a"] * 8, "id": list(range(8))}
-    with caplog.at_level("INFO", logger="drivetrain"):
-        trainer = make_trainer(train_dataset=datasets.Dataset.from_dict(rows))
-        assert trainer.get_train_dataloader().dataset.column_names == ["x", "labels"]
-        assert (
-            "Left out of the training data, for Net.forward does not take them: id, text." in caplog.text
-        )
-        caplog.clear()
-        make_trainer(train_dataset=[{**sample, "id": 1} for sample in make_samples()]).train()
-        assert caplog.text.count("does not take them: id.") == 1
-    with pytest.raises(ValueError, match=r"none of its columns \(text\) is a parameter of Net.forward"):
-        make_trainer(train_dataset=datasets.Dataset.from_dict({"text": ["a"]})).get_train_dataloader()

@@ -31,6 +31,12 @@ def has_keyword_parameters(model: Any) -> bool:
     return any(p.kind is p.VAR_KEYWORD for p in forward_parameters(model).values())
 
 
+def argument_of(description: str) -> str:
+    """The argument that data came in, by what the data is called in logs."""
+    names = {"training": "train_dataset", "evaluation": "eval_dataset", "test": "test_dataset"}
+    return names.get(description, "dataset")
+
+
 class ColumnFilter:
     """Leaves out what the model's forward does not take, and says once what that is.
 
@@ -53,7 +59,7 @@ class ColumnFilter:
         dropped = [name for name in dataset.column_names if name not in self.kept]
         if len(dropped) == len(dataset.column_names):
             raise UsageError(
-                f"`train_dataset`: none of its columns ({', '.join(dropped)}) is a parameter of "
+                f"`{argument_of(description)}`: none of its columns ({', '.join(dropped)}) is a parameter of "
                 f"{self._model_name}.forward ({', '.join(self.kept)}). Rename the columns, or pass "
                 "`remove_unused_columns=False` and a `data_collator` that makes what forward takes."
             )

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import collections
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, Sampler, SequentialSampler
 
-from drivetrain.data.columns import ColumnFilter
-from drivetrain.data.samplers import EpochSampler
+from drivetrain.data.columns import ColumnFilter, argument_of
+from drivetrain.data.epochs import EpochLoader
+from drivetrain.data.sample_lengths import find_lengths
+from drivetrain.data.samplers import EpochSampler, LengthGroupedSampler, OneGeneratorSampler
+from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
     from drivetrain.arguments import TrainingArguments
+
+logger = logging.getLogger(__name__)
+
+TRAINING = "training"
 
 
 def make_loader(
@@ -35,27 +43,35 @@ def make_loader(
         args: The arguments, for those named ``dataloader_...``.
         collator: From a list of samples to a batch.
         column_filter: What to leave out, or None.
-        description: What the data is called in logs: ``"training"``.
+        description: What the data is called in logs: ``"training"``, ``"evaluation"``, ``"test"``. Only
+            training leaves out a smaller last batch: what is evaluated or predicted is every sample.
         batch_size: Samples a batch.
         sampler: The order; None for iterable data sets, which have one of their own.
+
+    Raises:
+        UsageError: The data set has neither samples by index nor is it an iterable data set; or no
+            column of it is for the model.
     """
+    _check_kind(dataset, description)
     if column_filter is not None:
         if hasattr(dataset, "remove_columns") and getattr(dataset, "column_names", None):
             dataset = column_filter.filter_dataset(dataset, description)
         else:
             collator = column_filter.wrap_collator(collator, description)
-    options: dict[str, Any] = {
-        "batch_size": batch_size,
-        "collate_fn": collator,
-        "num_workers": args.dataloader_num_workers,
-        "pin_memory": args.dataloader_pin_memory and torch.cuda.is_available(),
-        "persistent_workers": args.dataloader_persistent_workers,
-        "prefetch_factor": args.dataloader_prefetch_factor,
-    }
-    if not is_iterable(dataset):
-        options["sampler"] = sampler
-        options["drop_last"] = args.dataloader_drop_last
-    return DataLoader(dataset, **options)
+    return EpochLoader(
+        dataset,
+        seed=args.seed,
+        order_seed=_order_seed(args),
+        rank=args.process_index,
+        batch_size=batch_size,
+        sampler=None if is_iterable(dataset) else sampler,
+        drop_last=args.dataloader_drop_last and description == TRAINING,
+        collate_fn=collator,
+        num_workers=args.dataloader_num_workers,
+        pin_memory=args.dataloader_pin_memory and args.device.type == "cuda",
+        persistent_workers=args.dataloader_persistent_workers and _can_persist(dataset, description),
+        prefetch_factor=args.dataloader_prefetch_factor,
+    )
 
 
 def is_iterable(dataset: Any) -> bool:
@@ -63,15 +79,46 @@ def is_iterable(dataset: Any) -> bool:
     return isinstance(dataset, IterableDataset)
 
 
-def train_sampler(dataset: Any, args: TrainingArguments) -> Sampler[int] | None:
-    """The random order of training; None for a data set without a length."""
+def train_sampler(
+    dataset: Any,
+    args: TrainingArguments,
+    processing_class: Any = None,
+    batch_size: int | None = None,
+) -> Sampler[int] | None:
+    """The random order of training; None for a data set without a length.
+
+    Args:
+        dataset: The training data.
+        args: The arguments.
+        processing_class: A tokenizer or similar, whose ``model_input_names`` say which key is measured
+            to group samples by length.
+        batch_size: Samples in a micro-batch of this process; by default those of the arguments.
+
+    Raises:
+        UsageError: Samples are to be grouped by length, and have none or no order to choose.
+    """
     if is_iterable(dataset) or not hasattr(dataset, "__len__"):
+        if args.group_by_length:
+            raise UsageError(
+                f"`group_by_length`: `train_dataset` is a stream ({type(dataset).__name__}), whose samples "
+                "come in an order of their own. Leave out group_by_length, or pass a data set with a length "
+                "and samples by index."
+            )
         return None
-    return EpochSampler(dataset, args.seed if args.data_seed is None else args.data_seed)
+    if args.group_by_length:
+        names = getattr(processing_class, "model_input_names", None) or ["input_ids"]
+        lengths = find_lengths(dataset, args.length_column_name, names[0], not args.disable_tqdm)
+        update_size = (
+            (batch_size or args.train_batch_size) * args.gradient_accumulation_steps * args.world_size
+        )
+        return LengthGroupedSampler(lengths, update_size, _order_seed(args))
+    config: Any = args.accelerator_config
+    sampler = EpochSampler if config.use_seedable_sampler else OneGeneratorSampler
+    return sampler(dataset, _order_seed(args))
 
 
 def eval_sampler(dataset: Any) -> Sampler[int] | None:
-    """The order of evaluation: that of the data set."""
+    """The order of evaluation: that of the data set, so that predictions are in it, too."""
     return None if is_iterable(dataset) else SequentialSampler(dataset)
 
 
@@ -81,14 +128,12 @@ def iterate_epoch(loader: Iterable[Any], epoch: int, start: int = 0) -> Iterator
     Where the loader's sampler can be entered anywhere (`EpochSampler`), the batches before are not
     read; otherwise they are read and thrown away.
     """
-    sampler = getattr(loader, "sampler", None)
-    for thing in (loader, sampler, getattr(loader, "dataset", None)):
+    members = (getattr(loader, name, None) for name in ("sampler", "batch_sampler", "dataset"))
+    for thing in (loader, *members):
         set_epoch = getattr(thing, "set_epoch", None)
         if callable(set_epoch):
             set_epoch(epoch)
-    if start and isinstance(sampler, EpochSampler) and isinstance(loader, DataLoader):
-        assert loader.batch_size is not None
-        sampler.seek(start * loader.batch_size)
+    if start and isinstance(loader, DataLoader) and _enter(loader, start):
         return iter(loader)
     batches = iter(loader)
     collections.deque(itertools.islice(batches, start), maxlen=0)
@@ -102,3 +147,49 @@ def num_samples_of(loader: Any) -> int | None:
         return len(dataset)  # type: ignore[arg-type]
     except (TypeError, NotImplementedError):
         return None
+
+
+def _order_seed(args: TrainingArguments) -> int:
+    return args.seed if args.data_seed is None else args.data_seed
+
+
+def _enter(loader: DataLoader[Any], start: int) -> bool:
+    """Begin the next pass at batch ``start``, if the order can be entered there; return whether it can."""
+    if loader.batch_size is None or not isinstance(loader.sampler, EpochSampler):
+        return False
+    loader.sampler.seek(start * loader.batch_size)
+    number_from = getattr(loader.batch_sampler, "seek", None)
+    if callable(number_from):
+        number_from(start)
+    return True
+
+
+def _check_kind(dataset: Any, description: str) -> None:
+    if not is_iterable(dataset) and not hasattr(dataset, "__getitem__"):
+        raise UsageError(
+            f"`{argument_of(description)}`: a {type(dataset).__name__} has no samples by index. Pass a list, "
+            "a data set with `__getitem__` and `__len__`, or a torch.utils.data.IterableDataset."
+        )
+
+
+def _can_persist(dataset: Any, description: str) -> bool:
+    """Whether the loader makes several passes, and processes that live on would know of a new one."""
+    if description != TRAINING:
+        return False  # each evaluation has a loader of its own
+    has_generator = isinstance(getattr(dataset, "generator", None), torch.Generator)
+    is_told = has_generator or hasattr(dataset, "set_epoch")
+    is_shared = isinstance(getattr(dataset, "_epoch", None), torch.Tensor)  # as Hugging Face's is
+    if not is_told or is_shared:
+        return True
+    logger.warning(
+        "`dataloader_persistent_workers`: a %s is told the epoch, and processes that live on would not hear "
+        "of it. They are started anew for each epoch.",
+        type(dataset).__name__,
+    )
+    return False
+
+
+def close(loader: Any) -> None:
+    """End the loading processes of a loader that keeps them from one pass to the next."""
+    if isinstance(loader, EpochLoader):
+        loader.close()

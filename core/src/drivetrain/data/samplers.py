@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Sampler
+
+MEGABATCH = 50
+"""Batches that are sorted by length together; a small data set has at least four such groups."""
 
 
 class EpochSampler(Sampler[int]):
@@ -34,10 +39,70 @@ class EpochSampler(Sampler[int]):
         """Begin the next iteration, and no other, at sample ``start`` of its order."""
         self.start = start
 
+    def order(self) -> torch.Tensor:
+        """The indices of all samples in the order of the epoch."""
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        return torch.randperm(len(self), generator=generator)
+
     def __len__(self) -> int:
         return len(self.data_source)
 
     def __iter__(self) -> Iterator[int]:
         start, self.start = self.start, 0
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        yield from torch.randperm(len(self), generator=generator)[start:].tolist()
+        yield from self.order()[start:].tolist()
+
+
+class OneGeneratorSampler(EpochSampler):
+    """Random orders that are drawn one after the other from one generator.
+
+    The order of epoch ``e`` is the generator's draw number ``e + 1``. To enter it, the draws before
+    are made, or those since the epoch that was entered last.
+    """
+
+    def __init__(self, data_source: Sized, seed: int) -> None:
+        super().__init__(data_source, seed)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._num_drawn = 0
+
+    def order(self) -> torch.Tensor:
+        """The indices of all samples in the order of the epoch."""
+        if self._num_drawn > self.epoch:
+            self._generator.manual_seed(self.seed)
+            self._num_drawn = 0
+        for _ in range(self._num_drawn, self.epoch):
+            torch.randperm(len(self), generator=self._generator)
+        self._num_drawn = self.epoch
+        ahead = self._generator.clone_state()  # the same epoch may be asked for again
+        return torch.randperm(len(self), generator=ahead)
+
+
+class LengthGroupedSampler(EpochSampler):
+    """Random orders in which neighbours are of about the same length, so that little is padded.
+
+    The samples are shuffled, cut into groups of `MEGABATCH` batches, and sorted within each group, the
+    longest first. The longest of all is in the very first batch: what a batch can take of memory is
+    taken at once.
+
+    Args:
+        dataset_lengths: The length of each sample.
+        batch_size: Samples that should be of one length: those of an update.
+        seed: The seed of epoch 0.
+    """
+
+    def __init__(
+        self, dataset_lengths: Sequence[int] | np.ndarray[Any, Any], batch_size: int, seed: int
+    ):
+        self.lengths = np.asarray(dataset_lengths, dtype=np.int64)
+        super().__init__(self.lengths, seed)
+        self.batch_size = batch_size
+
+    def order(self) -> torch.Tensor:
+        """The indices of all samples in the order of the epoch."""
+        order = super().order().numpy()
+        if len(order) == 0:
+            return torch.from_numpy(order)
+        longest = int(self.lengths[order].argmax())
+        order[[0, longest]] = order[[longest, 0]]
+        group_size = self.batch_size * max(1, min(MEGABATCH, len(order) // (4 * self.batch_size)))
+        groups = np.arange(len(order)) // group_size
+        return torch.from_numpy(order[np.lexsort((-self.lengths[order], groups))])
