@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 
 class TrainOutput(NamedTuple):
@@ -44,10 +43,13 @@ class PredictionOutput(NamedTuple):
 class EvalPrediction:
     """What ``compute_metrics`` is called with. Unpacks into predictions and labels.
 
+    Those are arrays of NumPy's. With ``eval_do_concat_batches=False`` each is a list with one for each
+    batch; with ``batch_eval_metrics=True`` each is a batch's, as tensors on their device.
+
     Attributes:
         predictions: The model's outputs but the loss, shape (samples, ...); nested as it nests them.
-        label_ids: The labels, shape (samples, ...).
-        inputs: The model's main input, if asked for.
+        label_ids: The labels, shape (samples, ...); a tuple if ``label_names`` has several.
+        inputs: The model's main input, if asked for; with ``batch_eval_metrics=True`` the whole batch.
         losses: The loss of each sample's batch, shape (samples,), if asked for.
     """
 
@@ -94,6 +96,9 @@ def as_json_numbers(values: Any) -> Any:
         return {name: as_json_numbers(value) for name, value in values.items()}
     if isinstance(values, (list, tuple)):
         return type(values)(as_json_numbers(value) for value in values)
-    if isinstance(values, np.generic) or (isinstance(values, torch.Tensor) and values.numel() == 1):
+    if isinstance(values, np.generic):
+        return values.item()
+    count = getattr(values, "numel", None)  # of a tensor; torch is not imported for the names above
+    if callable(count) and count() == 1:
         return values.item()
     return values

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from drivetrain.data.devices import detach
 from drivetrain.data.lengths import batch_size_of
 from drivetrain.data.loaders import num_samples_of
-from drivetrain.loop.predictions import PredictionStore
+from drivetrain.loop.evaluation_loss import EvaluationLoss
+from drivetrain.loop.predictions import PADDING, PredictionStore
 from drivetrain.metrics import EvalLoopOutput, EvalPrediction, as_json_numbers
-from drivetrain.signatures import accepts
+from drivetrain.signatures import accepted, accepts
+from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
+    from drivetrain.arguments import TrainingArguments
     from drivetrain.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -28,7 +32,8 @@ class EvaluationLoop:
     Args:
         trainer: The trainer, whose `prediction_step` computes each batch.
         loader: The batches.
-        description: What this is called in logs.
+        description: What this is called in logs. A ``"Prediction"`` keeps what the model returns, even
+            where metrics are computed batch by batch: that is what it is for.
         prediction_loss_only: Keep losses only.
         ignore_keys: Outputs of the model to leave out.
         prefix: What the metrics' names begin with.
@@ -43,18 +48,29 @@ class EvaluationLoop:
         ignore_keys: list[str] | None,
         prefix: str,
     ) -> None:
+        args = trainer.args
         self.trainer = trainer
         self.loader = loader
         self.description = description
         self.prediction_loss_only = prediction_loss_only
         self.ignore_keys = ignore_keys
         self.prefix = prefix
-        move_every = trainer.args.eval_accumulation_steps
-        self.predictions = PredictionStore(move_every)
-        self.labels = PredictionStore(move_every)
-        self.losses: list[torch.Tensor] = []
-        self.batch_sizes: list[int] = []
+        self.goes_by_batch = args.batch_eval_metrics
+        self.is_kept = not self.goes_by_batch or description == "Prediction"
+        self.extras = args.include_for_metrics if trainer.compute_metrics is not None else []
+        padding = getattr(trainer, "prediction_padding", PADDING)  # ids have one of their own
+        self.predictions = self.make_store(padding)
+        self.labels = self.make_store(padding)
+        self.inputs = self.make_store()
+        self.sample_losses = self.make_store()
+        self.loss = EvaluationLoss(_num_expected(loader), args.logging_nan_inf_filter)
+        self.metrics: dict[str, Any] = {}
         self.num_samples = 0
+
+    def make_store(self, padding: int = PADDING) -> PredictionStore:
+        """What collects something of each batch."""
+        args = self.trainer.args
+        return PredictionStore(args.eval_accumulation_steps, padding, args.eval_do_concat_batches)
 
     def run(self) -> EvalLoopOutput:
         """Compute every batch, then the metrics."""
@@ -62,13 +78,22 @@ class EvaluationLoop:
             "%s: %s samples.", self.description, num_samples_of(self.loader) or "unknown number of"
         )
         self.begin()
-        self.trainer.hooks.call("on_evaluation_begin")
+        error: BaseException | None = None
+        is_outermost = self.trainer.num_evaluations == 0
+        self.trainer.num_evaluations += 1
         try:
-            for batch in self.loader:
-                self.run_batch(batch)
+            if is_outermost:
+                self.trainer.hooks.call("on_evaluation_begin")
+            for batch, is_last in _mark_last(self.loader):
+                self.run_batch(batch, is_last)
                 self.trainer.emit("on_prediction_step")
+        except BaseException as caught:
+            error = caught
+            raise
         finally:
-            self.trainer.hooks.call("on_evaluation_end")
+            self.trainer.num_evaluations -= 1
+            if is_outermost:
+                self.trainer.hooks.call_each("on_evaluation_end", error=error)
         return self.finish()
 
     def begin(self) -> None:
@@ -79,32 +104,72 @@ class EvaluationLoop:
             set_eval()
         self.trainer.callback_handler.eval_dataloader = self.loader
 
-    def run_batch(self, batch: Any) -> None:
-        """Compute one batch and keep what is wanted of it."""
+    def run_batch(self, batch: Any, is_last: bool) -> None:
+        """Compute one batch, and keep what is wanted of it or hand it to the metrics at once."""
         trainer = self.trainer
-        batch_size = batch_size_of(batch) or 1
-        self.num_samples += batch_size
+        num_samples = batch_size_of(batch) or 1
+        self.num_samples += num_samples
         loss, logits, labels = trainer.prediction_step(
-            trainer.model_wrapped, batch, self.prediction_loss_only, ignore_keys=self.ignore_keys
+            trainer.model_wrapped,
+            batch,
+            self.prediction_loss_only,
+            **accepted(trainer.prediction_step, ignore_keys=self.ignore_keys),
         )
         if loss is not None:
-            self.losses.append(loss.detach())
-            self.batch_sizes.append(batch_size)
-        if logits is not None:
-            if trainer.preprocess_logits_for_metrics is not None:
-                logits = trainer.preprocess_logits_for_metrics(logits, labels)
-            self.predictions.add(logits)
-        if labels is not None:
-            self.labels.add(labels)
+            self.loss.add(loss, num_samples)
+        if logits is not None and trainer.preprocess_logits_for_metrics is not None:
+            logits = trainer.preprocess_logits_for_metrics(logits, labels)
+        losses = self.repeat_loss(loss, num_samples)
+        if self.is_kept:
+            self.keep(logits, labels, self.main_input_of(batch), losses)
+        if self.goes_by_batch and logits is not None and labels is not None:
+            inputs = batch if "inputs" in self.extras else None
+            self.compute_metrics(EvalPrediction(logits, labels, inputs, losses), compute_result=is_last)
+
+    def keep(self, logits: Any, labels: Any, inputs: Any, losses: Any) -> None:
+        """Keep what there is of a batch."""
+        stores = (self.predictions, self.labels, self.inputs, self.sample_losses)
+        for store, value in zip(stores, (logits, labels, inputs, losses), strict=True):
+            if value is not None:
+                store.add(value)
+
+    def main_input_of(self, batch: Any) -> Any:
+        """What the model computes a batch from, if the metrics are to see it."""
+        if "inputs" not in self.extras:
+            return None
+        name = getattr(self.trainer.model, "main_input_name", "input_ids")
+        if name not in batch:  # a plain module does not say how it is called
+            name = next((key for key in batch if key not in self.trainer.label_names), name)
+        return batch[name]
+
+    def repeat_loss(self, loss: Any, num_samples: int) -> torch.Tensor | None:
+        """The loss of a batch for each of its samples, if the metrics are to see it."""
+        if "loss" not in self.extras or loss is None:
+            return None
+        return torch.as_tensor(loss).detach().float().mean().repeat(num_samples)
+
+    def compute_metrics(self, prediction: EvalPrediction, compute_result: bool | None = None) -> None:
+        """Call ``compute_metrics``. Where it goes by batch, what it returns for the last one counts."""
+        if self.trainer.compute_metrics is None:
+            return
+        flag = {} if compute_result is None else {"compute_result": compute_result}
+        returned = self.trainer.compute_metrics(prediction, **flag)
+        if compute_result is not False:
+            self.metrics = dict(returned)
 
     def finish(self) -> EvalLoopOutput:
         """Put the batches together and compute the metrics."""
-        predictions, labels = self.predictions.concatenate(), self.labels.concatenate()
-        metrics: dict[str, Any] = {}
-        if self.trainer.compute_metrics is not None and predictions is not None and labels is not None:
-            metrics = dict(self.trainer.compute_metrics(EvalPrediction(predictions, labels)))
-        if self.losses:
-            metrics[f"{self.prefix}_loss"] = self.mean_loss()
+        predictions, labels = self.predictions.result(), self.labels.result()
+        if predictions is not None and labels is not None and not self.goes_by_batch:
+            inputs, losses = self.inputs.result(), self.sample_losses.result()
+            self.compute_metrics(EvalPrediction(predictions, labels, inputs, losses))
+        metrics = self.metrics
+        mean_loss = self.loss.mean()
+        if mean_loss is not None:
+            metrics[f"{self.prefix}_loss"] = mean_loss
+        if self.loss.num_left_out and self.loss.has_finite:
+            logger.warning("%s: a loss was not finite and is left out.", self.description)
+            metrics[f"{self.prefix}_non_finite_losses"] = self.loss.num_left_out
         metrics = {
             name if name.startswith(f"{self.prefix}_") else f"{self.prefix}_{name}": value
             for name, value in as_json_numbers(metrics).items()
@@ -112,16 +177,55 @@ class EvaluationLoop:
         num_samples = num_samples_of(self.loader) or self.num_samples
         return EvalLoopOutput(predictions, labels, metrics, num_samples)
 
-    def mean_loss(self) -> float:
-        """The mean over samples of the loss of their batch, in float32 as published."""
-        losses = torch.stack(self.losses).float().cpu().numpy()
-        per_sample = np.repeat(losses, self.batch_sizes)
-        finite = np.isfinite(per_sample)
-        if self.trainer.args.logging_nan_inf_filter and finite.any():
-            if not finite.all():
-                logger.warning("%s: a loss was not finite and is left out.", self.description)
-            per_sample = per_sample[finite]
-        return float(per_sample.mean())
+
+def check_metrics_function(args: TrainingArguments, compute_metrics: Callable[..., Any] | None) -> None:
+    """Check that ``compute_metrics`` is what the arguments need; say so if they need one and there is none.
+
+    Raises:
+        UsageError: The arguments ask for metrics batch by batch, and it does not take ``compute_result``.
+    """
+    if compute_metrics is None:
+        for name in ("batch_eval_metrics", "include_for_metrics"):
+            if getattr(args, name):
+                logger.warning(
+                    "`%s`: it has no effect without `compute_metrics`. Pass one to Trainer.", name
+                )
+    elif args.prediction_loss_only:
+        logger.warning(
+            "`compute_metrics`: it is never called with `prediction_loss_only`=True. Leave out one of them."
+        )
+    elif args.batch_eval_metrics and not _takes_result_flag(compute_metrics):
+        name = getattr(compute_metrics, "__name__", repr(compute_metrics))
+        raise UsageError(
+            "`batch_eval_metrics`: True calls `compute_metrics` with compute_result=True or False, and "
+            f"{name} does not take that. Type def compute_metrics(prediction, compute_result), which gathers "
+            "what it needs of each batch and, with True, returns the metrics."
+        )
+
+
+def _takes_result_flag(function: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(function).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return takes_any or "compute_result" in parameters
+
+
+def _mark_last(batches: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
+    """Each batch, and whether none comes after it: a stream does not say so before its next one."""
+    iterator = iter(batches)
+    held = list(itertools.islice(iterator, 1))
+    for batch in iterator:
+        yield held.pop(), False
+        held.append(batch)
+    for batch in held:
+        yield batch, True
+
+
+def _num_expected(loader: Any) -> int | None:
+    """Samples that a loader will give, as far as it can be known."""
+    count = num_samples_of(loader)
+    if count is not None and getattr(loader, "drop_last", False):
+        count -= count % (getattr(loader, "batch_size", None) or 1)
+    return count
 
 
 def predict_batch(
@@ -134,29 +238,42 @@ def predict_batch(
     """Loss, outputs and labels of a batch, each None if there is none; see `Trainer.prediction_step`."""
     names = trainer.label_names
     has_labels = bool(names) and all(inputs.get(name) is not None for name in names)
-    inputs = trainer.prepare_inputs(inputs)
-    ignored = {"loss", *(_default_ignored(trainer.model) if ignore_keys is None else ignore_keys)}
+    returns_loss = inputs.get("return_loss")
+    if returns_loss is None:
+        returns_loss = trainer.can_return_loss
+    inputs = trainer._prepare_inputs(inputs)
     # Grabbed first, for computing the loss may take them out of the inputs.
     labels = _unpack_one(detach(tuple(inputs[name] for name in names))) if has_labels else None
     with torch.no_grad(), trainer.compute_loss_context_manager():
-        if has_labels or trainer.can_return_loss:
-            count = {}
-            if accepts(trainer.compute_loss, "num_items_in_batch"):
-                count["num_items_in_batch"] = trainer.count_items([inputs])
-            loss, outputs = trainer.compute_loss(model, inputs, return_outputs=True, **count)
-            loss = loss.detach().mean()
-            rest = outputs[1:] if isinstance(outputs, (list, tuple)) else outputs
+        if has_labels or (returns_loss and not names):
+            loss, outputs = _compute_loss(trainer, model, inputs)
         else:
-            loss, rest = None, model(**inputs)
+            loss, outputs = None, model(**inputs)
     if prediction_loss_only:
         return loss, None, None
-    if isinstance(rest, dict):
-        rest = tuple(value for name, value in rest.items() if name not in ignored)
-    if (
-        isinstance(rest, torch.Tensor) and rest.dim() == 0
-    ):  # the model returned its loss and nothing else
-        rest = ()
-    return loss, _unpack_one(detach(rest)) if len(rest) else None, labels
+    if ignore_keys is None:
+        ignore_keys = _default_ignored(trainer.model)
+    return loss, detach(_outputs_to_keep(outputs, ignore_keys, has_loss=loss is not None)), labels
+
+
+def _compute_loss(trainer: Trainer, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
+    count = {}
+    if accepts(trainer.compute_loss, "num_items_in_batch"):
+        count["num_items_in_batch"] = trainer.count_items([inputs])
+    loss, outputs = trainer.compute_loss(model, inputs, return_outputs=True, **count)
+    return loss.detach().mean(), outputs
+
+
+def _outputs_to_keep(outputs: Any, ignore_keys: Sequence[str], has_loss: bool) -> Any:
+    """What a model returned, without its loss and what is to be left out; None if that is nothing."""
+    if isinstance(outputs, torch.Tensor):
+        return None if has_loss and outputs.dim() == 0 else outputs  # its loss, and nothing else
+    if isinstance(outputs, Mapping):
+        ignored = {"loss", *ignore_keys}
+        outputs = tuple(v for name, v in outputs.items() if name not in ignored and v is not None)
+    elif has_loss:
+        outputs = outputs[1:]
+    return _unpack_one(outputs) if len(outputs) else None
 
 
 def _default_ignored(model: Any) -> list[str]:
@@ -167,4 +284,4 @@ def _default_ignored(model: Any) -> list[str]:
 
 
 def _unpack_one(values: Any) -> Any:
-    return values[0] if isinstance(values, tuple) and len(values) == 1 else values
+    return values[0] if isinstance(values, (list, tuple)) and len(values) == 1 else values

@@ -1,76 +1,171 @@
-"""What an evaluation keeps of each batch, put together once at the end."""
+"""What an evaluation keeps of each batch, put together as it comes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from drivetrain.loop.growing import GrowingArray
+from drivetrain_registry import UsageError
+
 PADDING = -100
-"""What batches are filled up with where they differ in their second dimension."""
+"""What rows are filled up with where batches differ in their second dimension."""
 
 
 class PredictionStore:
-    """Collects nested tensors of batches; concatenates them along the first dimension once.
+    """Collects what batches give: tensors of shape (batch, ...), nested in any way.
 
     Args:
-        move_every: Batches after which what was collected is moved to host memory; None: at the end.
+        move_every: Batches after which what is on a device goes to host memory; None: at the end.
+        padding: What rows are filled up with where batches differ in their second dimension.
+        concatenates: Put the batches together; else they are members of a list.
     """
 
-    def __init__(self, move_every: int | None = None) -> None:
+    def __init__(
+        self, move_every: int | None = None, padding: int = PADDING, concatenates: bool = True
+    ) -> None:
         self._move_every = move_every
-        self._waiting: list[Any] = []
-        self._arrays: list[Any] = []
+        self._padding = padding
+        self._waiting: deque[Any] = deque()
+        self._collected: _Collector | None = None if concatenates else _Objects()
 
     def add(self, value: Any) -> None:
-        """Keep the value of a batch: a tensor of shape (batch, ...), or such tensors nested."""
+        """Keep the value of a batch. What is in host memory already does not wait."""
         self._waiting.append(value)
-        if self._move_every is not None and len(self._waiting) >= self._move_every:
+        is_time = self._move_every is not None and len(self._waiting) >= self._move_every
+        if is_time or not _is_on_device(value):
             self._move()
 
-    def concatenate(self) -> Any:
-        """All batches as arrays of shape (samples, ...), nested as they were; None without batches."""
+    def result(self) -> Any:
+        """All batches: arrays of shape (samples, ...), nested as they were; None without batches.
+
+        A scalar of each batch gives an array of shape (batches,). What is no tensor is a member of a
+        list with one for each batch. Called once, at the end.
+        """
         self._move()
-        return _concatenate(self._arrays) if self._arrays else None
+        return None if self._collected is None else self._collected.result()
 
     def _move(self) -> None:
-        self._arrays.extend(_to_numpy(value) for value in self._waiting)
-        self._waiting.clear()
+        while self._waiting:
+            value = self._waiting.popleft()
+            if self._collected is None:
+                self._collected = _make_collector(value, self._padding)
+            self._collected.add(value)
+
+
+class _Collector(Protocol):
+    """Takes one thing of each batch."""
+
+    def add(self, value: Any) -> None: ...
+
+    def result(self) -> Any: ...
+
+
+class _Arrays:
+    """Collects tensors into one array."""
+
+    def __init__(self, padding: int) -> None:
+        self._array = GrowingArray(padding)
+
+    def add(self, value: Any) -> None:
+        if not _is_array(value):
+            raise UsageError(_explain_nesting("a tensor", type(value).__name__))
+        self._array.add(_to_numpy(value))
+
+    def result(self) -> Any:
+        return self._array.finish()
+
+
+class _Members:
+    """Collects the members of dicts, tuples or lists, each on its own."""
+
+    def __init__(self, first: Any, padding: int) -> None:
+        self._type = type(first)
+        self._members = {key: _make_collector(item, padding) for key, item in _items(first)}
+
+    def add(self, value: Any) -> None:
+        items = dict(_items(value)) if isinstance(value, (Mapping, list, tuple)) else {}
+        if items.keys() != self._members.keys():
+            raise UsageError(_explain_nesting(_show(self._members), _show(items)))
+        for key, member in self._members.items():
+            member.add(items[key])
+
+    def result(self) -> Any:
+        results = {key: member.result() for key, member in self._members.items()}
+        return results if issubclass(self._type, Mapping) else _rebuild(self._type, results.values())
+
+
+class _Objects:
+    """Collects anything into a list."""
+
+    def __init__(self) -> None:
+        self._list: list[Any] = []
+
+    def add(self, value: Any) -> None:
+        self._list.append(_to_numpy(value))
+
+    def result(self) -> Any:
+        return None if all(item is None for item in self._list) else self._list
+
+
+def _make_collector(value: Any, padding: int) -> _Collector:
+    if _is_array(value):
+        return _Arrays(padding)
+    if isinstance(value, (Mapping, list, tuple)) and any(True for _ in _arrays_in(value)):
+        return _Members(value, padding)
+    return _Objects()
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (torch.Tensor, np.ndarray, np.generic))
+
+
+def _is_on_device(value: Any) -> bool:
+    tensors = (array for array in _arrays_in(value) if isinstance(array, torch.Tensor))
+    return any(tensor.device.type != "cpu" for tensor in tensors)
+
+
+def _arrays_in(value: Any) -> Iterable[Any]:
+    if _is_array(value):
+        yield value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for _, item in _items(value):
+            yield from _arrays_in(item)
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    return value.items() if isinstance(value, Mapping) else enumerate(value)
+
+
+def _rebuild(cls: type[Any], members: Iterable[Any]) -> Any:
+    """A list or tuple as it was; a named tuple takes its members one by one."""
+    return cls(*members) if hasattr(cls, "_fields") else cls(members)
 
 
 def _to_numpy(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
-        return value.float().numpy() if value.dtype == torch.bfloat16 else value.numpy()
+        try:
+            return value.numpy()
+        except TypeError:  # bfloat16 and 8-bit floats, which NumPy does not have
+            return value.float().numpy()
     if isinstance(value, Mapping):
-        return {key: _to_numpy(member) for key, member in value.items()}
+        return {key: _to_numpy(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return tuple(_to_numpy(member) for member in value)
+        return _rebuild(type(value), [_to_numpy(item) for item in value])
     return value
 
 
-def _concatenate(batches: list[Any]) -> Any:
-    first = batches[0]
-    if isinstance(first, Mapping):
-        return {key: _concatenate([batch[key] for batch in batches]) for key in first}
-    if isinstance(first, (list, tuple)):
-        return tuple(_concatenate(list(members)) for members in zip(*batches, strict=True))
-    if not isinstance(first, np.ndarray):
-        return first
-    if first.ndim < 2 or len({batch.shape[1] for batch in batches}) == 1:
-        return np.concatenate([np.atleast_1d(batch) for batch in batches])
-    return _concatenate_ragged(batches)
+def _show(members: Mapping[Any, Any]) -> str:
+    return ", ".join(map(str, members)) or "no members"
 
 
-def _concatenate_ragged(batches: list[np.ndarray]) -> np.ndarray:
-    """Concatenate arrays that differ in their second dimension, the shorter ones filled up."""
-    rows = sum(batch.shape[0] for batch in batches)
-    width = max(batch.shape[1] for batch in batches)
-    whole = np.full((rows, width, *batches[0].shape[2:]), PADDING, dtype=batches[0].dtype)
-    row = 0
-    for batch in batches:
-        whole[row : row + batch.shape[0], : batch.shape[1]] = batch
-        row += batch.shape[0]
-    return whole
+def _explain_nesting(one: str, other: str) -> str:
+    return (
+        f"`eval_do_concat_batches`: outputs are nested differently in two batches ({one}; {other}), and "
+        "cannot be put together. Type eval_do_concat_batches=False, or leave some out with `ignore_keys`."
+    )
