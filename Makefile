@@ -57,7 +57,7 @@ lint: $(STAMPS)/lint ## Check style, types and the direction of imports.
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
 	$(BIN)/mypy || status=1; \
-	PYTHONPATH=plugins/galore/src $(BIN)/lint-imports --no-logo || status=1; \
+	PYTHONPATH=plugins/galore/src:plugins/optuna/src:plugins/hub/src:plugins/liger/src $(BIN)/lint-imports --no-logo || status=1; \
 	exit $$status
 
 format: $(STAMPS)/lint ## Rewrite the code as `make lint` wants it, as far as ruff can.
@@ -103,12 +103,28 @@ $(STAMPS)/galore: plugins/galore/pyproject.toml $(STAMPS)/base
 	@$(INSTALL) --no-build-isolation -e ./plugins/galore
 	@touch $@
 
+$(STAMPS)/optuna: plugins/optuna/pyproject.toml $(STAMPS)/base
+	$(SAY) 'Installing the optuna plugin and its library (10 s)'
+	@$(INSTALL) --no-build-isolation -e ./plugins/optuna
+	@touch $@
+
+$(STAMPS)/hub: plugins/hub/pyproject.toml $(STAMPS)/base
+	$(SAY) 'Installing the hub plugin and its library (5 s)'
+	@$(INSTALL) --no-build-isolation -e ./plugins/hub
+	@touch $@
+
+# Without its library: that brings Triton, a gigabyte, which computes nothing without a GPU.
+$(STAMPS)/liger: plugins/liger/pyproject.toml $(STAMPS)/base
+	$(SAY) 'Installing the liger plugin (2 s)'
+	@$(INSTALL) --no-build-isolation --no-deps -e ./plugins/liger
+	@touch $@
+
 $(STAMPS)/demo: requirements/demo.txt $(STAMPS)/base
 	$(SAY) 'Installing what the demo draws with (5 s)'
 	@$(INSTALL) -r requirements/demo.txt
 	@touch $@
 
-$(STAMPS)/test: requirements/test.txt requirements/demo.txt $(STAMPS)/galore
+$(STAMPS)/test: requirements/test.txt requirements/demo.txt requirements/examples.txt $(STAMPS)/galore $(STAMPS)/optuna $(STAMPS)/hub $(STAMPS)/liger
 	$(SAY) 'Installing what the tests need (20 s)'
 	@$(INSTALL) -r requirements/test.txt
 	@touch $@

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from drivetrain.plugin.hub import HubPlugin
 from drivetrain.plugin.optimizer import OptimizerPlugin
 from drivetrain.plugin.options import read_options
 from drivetrain.plugin.part import Plugin
 from drivetrain.plugin.precision import PrecisionPlugin
 from drivetrain.plugin.reporter import ReporterPlugin
 from drivetrain.plugin.scheduler import SchedulerPlugin
+from drivetrain.plugin.searcher import SearcherPlugin
 from drivetrain.plugin.strategy import StrategyPlugin
 from drivetrain_registry import (
     BrokenPluginError,
@@ -32,6 +34,7 @@ from drivetrain_registry.kinds import (
     PRECISION,
     REPORTER,
     SCHEDULER,
+    SEARCHER,
     STRATEGY,
     Kind,
 )
@@ -47,6 +50,7 @@ BASE_CLASSES: Mapping[Kind, type[Plugin]] = {
     PRECISION: PrecisionPlugin,
     STRATEGY: StrategyPlugin,
     REPORTER: ReporterPlugin,
+    SEARCHER: SearcherPlugin,
     PLUGIN: Plugin,
 }
 """What a part of each kind derives from."""
@@ -72,7 +76,7 @@ def check_parts(args: TrainingArguments, *, ask: bool = True) -> PartProblems:
     a run begins, and one that is broken is passed over.
     """
     found = PartProblems()
-    for make in _makers(args):
+    for make in _makers(args, with_features=ask):
         try:
             part = make()
             if ask:
@@ -100,11 +104,10 @@ def _ask(part: Plugin, method: str) -> list[str]:
     except UsageError:
         raise
     except Exception as error:
-        option = next(kind.option for kind, base in BASE_CLASSES.items() if isinstance(part, base))
-        raise _failed(part.title, method, option, part.name, error) from error
+        raise _failed(part.title, method, part.option, part.name, error) from error
 
 
-def _makers(args: TrainingArguments) -> Iterator[Any]:
+def _makers(args: TrainingArguments, with_features: bool) -> Iterator[Any]:
     # The strategy comes first: others ask the arguments about devices and processes.
     yield lambda: args.strategy_plugin
     yield lambda: load_precision(args)
@@ -113,6 +116,10 @@ def _makers(args: TrainingArguments) -> Iterator[Any]:
     for name in args.reporter_names:
         if name != "all":
             yield lambda name=name: load_reporter(args, name)
+    from drivetrain.features import features_of  # which loads parts, too
+
+    for feature in features_of(args) if with_features else ():
+        yield lambda feature=feature: feature.load(args)
     for name in args.plugins:
         yield lambda name=name: load_plugin(args, name)
 
@@ -146,20 +153,39 @@ def load_scheduler(args: TrainingArguments) -> SchedulerPlugin:
 
 
 def load_precision(args: TrainingArguments) -> PrecisionPlugin:
-    """The precision that `precision`, `bf16` and `fp16` ask for."""
+    """The precision that `precision`, `bf16`, `fp16` and `half_precision_backend` ask for.
+
+    Where none does, it is what `accelerate launch` was configured with.
+    """
     name, option = args.precision, "precision"
     if name == "auto":
-        name = "fp16" if args.fp16 else "bf16" if args.bf16 else "no"
+        name = "fp16" if args.fp16 else "bf16" if args.bf16 else _launched_precision()
         option = name if name != "no" else "precision"
+    if args.half_precision_backend == "apex" and name != "no":
+        name, option = "apex", "half_precision_backend"
     return _make(PrecisionPlugin, PRECISION, name, args, option, is_default=name != args.precision)
 
 
+def _launched_precision() -> str:
+    name = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+    return name if name in ("fp16", "bf16") else "no"
+
+
 def load_strategy(args: TrainingArguments) -> StrategyPlugin:
-    """The strategy that `strategy` names, or that the launcher's environment asks for."""
-    name = args.strategy
+    """The strategy that `strategy` names, or that other arguments or the launcher's environment ask for."""
+    name, option = args.strategy, "strategy"
     if name == "auto":
-        name = "ddp" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "single"
-    return _make(StrategyPlugin, STRATEGY, name, args, "strategy", is_default=name != args.strategy)
+        name, option = _choose_strategy(args)
+    return _make(StrategyPlugin, STRATEGY, name, args, option, is_default=name != args.strategy)
+
+
+def _choose_strategy(args: TrainingArguments) -> tuple[str, str]:
+    """The strategy's name, and the argument that asks for it."""
+    for name in ("deepspeed", "fsdp"):
+        if getattr(args, name):
+            return name, name
+    world_size = os.environ.get("WORLD_SIZE", "1")
+    return ("ddp" if world_size.isdecimal() and int(world_size) > 1 else "single"), "strategy"
 
 
 def load_reporter(args: TrainingArguments, name: str) -> ReporterPlugin:
@@ -167,9 +193,26 @@ def load_reporter(args: TrainingArguments, name: str) -> ReporterPlugin:
     return _make(ReporterPlugin, REPORTER, name, args, "report_to")
 
 
+def load_searcher(
+    args: TrainingArguments, name: str, options: Mapping[str, Any] | None = None
+) -> SearcherPlugin:
+    """The searcher that ``backend`` names, with the keyword arguments that the search was given for it."""
+    return _make(SearcherPlugin, SEARCHER, name, args, "backend", "hyperparameter_search", options)
+
+
 def load_plugin(args: TrainingArguments, name: str) -> Plugin:
     """One of the plugins that `plugins` names."""
-    return _make(Plugin, PLUGIN, name, args, "plugins")
+    return load_named_plugin(args, name, option="plugins")
+
+
+def load_named_plugin(args: TrainingArguments, name: str, *, option: str) -> Plugin:
+    """A plugin that only implements hooks, and that the argument ``option`` asks for."""
+    return _make(Plugin, PLUGIN, name, args, option)
+
+
+def load_hub(args: TrainingArguments) -> HubPlugin:
+    """What pushes to a model hub: the plugin called 'hub'."""
+    return _make(HubPlugin, PLUGIN, "hub", args, "push_to_hub")
 
 
 def _make(
@@ -193,7 +236,7 @@ def _make(
         raise
     except Exception as error:
         raise _failed(resolved.title, "__init__", option, name, error) from error
-    part.name, part.title = name, resolved.title
+    part.name, part.title, part.option = name, resolved.title, option
     return part
 
 

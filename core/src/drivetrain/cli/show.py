@@ -17,6 +17,7 @@ from drivetrain.cli.inspection import (
     read_option_fields,
 )
 from drivetrain.cli.tables import format_table, terminal_width
+from drivetrain.features import FEATURES
 from drivetrain.parts import BASE_CLASSES
 from drivetrain_registry import (
     KINDS,
@@ -32,7 +33,11 @@ from drivetrain_registry.catalogue import CATALOGUE
 from drivetrain_registry.kinds import OPTIMIZER, PLUGIN, REPORTER, SCHEDULER, SEARCHER, find_kind
 from drivetrain_registry.messages import find_near
 
-_OPTIONS_ARGUMENTS = {OPTIMIZER: "optim_args", SCHEDULER: "lr_scheduler_kwargs"}
+_OPTIONS_ARGUMENTS = {
+    OPTIMIZER: "optim_args",
+    SCHEDULER: "lr_scheduler_kwargs",
+    SEARCHER: "hyperparameter_search",
+}
 _BROKEN, _MISUSED = 1, 2
 
 
@@ -134,7 +139,7 @@ def _read_page(kind: Kind, name: str) -> PluginPage:
         version=entry.version if entry else "",
         code=entry.value if entry else name,
         summary=first_paragraph(cls),
-        argument=kind.option,
+        argument=_argument_of(kind, name),
         options_argument=_OPTIONS_ARGUMENTS.get(kind, ""),
         options=options,
         example=_make_example(kind, name, options),
@@ -155,9 +160,17 @@ def _read_options(kind: Kind, resolved: Resolved, cls: type) -> list[Option]:
         ) from error
 
 
+def _argument_of(kind: Kind, name: str) -> str:
+    """The argument that asks for a part: that of its kind, but for plugins that have one of their own."""
+    own = (feature.argument for feature in FEATURES if kind == PLUGIN and feature.where == name)
+    return next(own, kind.option)
+
+
 def _make_example(kind: Kind, name: str, options: list[Option]) -> str:
     if kind == SEARCHER:
         return f"trainer.hyperparameter_search(backend={json.dumps(name)})"
+    if _argument_of(kind, name) != kind.option:
+        return f'TrainingArguments("out", {_argument_of(kind, name)}=True)'
     value = json.dumps([name] if kind in (REPORTER, PLUGIN) else name)
     example = f"{kind.option}={value}"
     values = ", ".join(f"{key}={default}" for key, default in examples_of(options))

@@ -7,6 +7,7 @@ A plugin is a class derived from one of these and one line in ``pyproject.toml``
 """
 
 from drivetrain.hookspecs import hookimpl as hookimpl
+from drivetrain.plugin.hub import HubPlugin as HubPlugin
 from drivetrain.plugin.optimizer import OptimizerPlugin as OptimizerPlugin
 from drivetrain.plugin.optimizer import refuse_given_twice as refuse_given_twice
 from drivetrain.plugin.options import NoOptions as NoOptions
@@ -18,5 +19,10 @@ from drivetrain.plugin.reporter import Outcome as Outcome
 from drivetrain.plugin.reporter import ReporterPlugin as ReporterPlugin
 from drivetrain.plugin.reporter import Run as Run
 from drivetrain.plugin.scheduler import SchedulerPlugin as SchedulerPlugin
+from drivetrain.plugin.searcher import BestRun as BestRun
+from drivetrain.plugin.searcher import Report as Report
+from drivetrain.plugin.searcher import Search as Search
+from drivetrain.plugin.searcher import SearcherPlugin as SearcherPlugin
+from drivetrain.plugin.searcher import TrialResult as TrialResult
 from drivetrain.plugin.strategy import StrategyPlugin as StrategyPlugin
 from drivetrain_registry import UsageError as UsageError
