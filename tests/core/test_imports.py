@@ -23,6 +23,14 @@ def test_the_arguments_class_can_be_had_without_torch() -> None:
     assert "torch" not in modules_after("from drivetrain import TrainingArguments")
 
 
+def test_what_scripts_import_at_their_top_besides_the_trainer_needs_no_torch() -> None:
+    names = (
+        "HfArgumentParser, TrainingArguments, Seq2SeqTrainingArguments, EvalPrediction, TrainerCallback, "
+        "EarlyStoppingCallback, IntervalStrategy, TrainerState, TrainerControl, get_last_checkpoint"
+    )
+    assert "torch" not in modules_after(f"from drivetrain import {names}")
+
+
 def test_the_trainer_imports_torch_and_no_plugin_and_none_of_the_libraries_that_it_does_without() -> (
     None
 ):

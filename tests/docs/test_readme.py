@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,12 @@ def test_the_commands_work() -> None:
         words = line.split("#")[0].split()
         assert words[0] == "drivetrain"
         done = subprocess.run([executable, *words[1:]], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        # The one plugin that the tests install without its library, as Makefile says why.
+        knows_why = (
+            'Type: pip install "liger-kernel>=0.6"' in done.stdout and ", 1 broken." in done.stdout
+        )
+        is_doctor = words[1:] == ["doctor"] and find_spec("liger_kernel") is None
+        assert done.returncode == 0 or (is_doctor and knows_why), done.stdout + done.stderr
 
 
 def test_the_errors_are_what_is_raised() -> None:

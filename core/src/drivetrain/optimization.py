@@ -1,4 +1,4 @@
-"""Parameter groups: what weight decay applies to."""
+"""Parameter groups (what weight decay applies to), and schedules by name."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.optim import Optimizer
 
+from drivetrain.parts import load_scheduler
 from drivetrain.plugin.optimizer import OptimizerPlugin
 from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
-    from drivetrain.arguments import TrainingArguments
+    from drivetrain.arguments import SchedulerType, TrainingArguments
 
 logger = logging.getLogger(__name__)
 
@@ -76,3 +77,39 @@ def warn_of_left_out(optimizer: Optimizer, model: nn.Module, name: str) -> None:
             len(left_out),
             ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else ""),
         )
+
+
+def get_scheduler(
+    name: str | SchedulerType,
+    optimizer: Optimizer,
+    num_warmup_steps: int | None = None,
+    num_training_steps: int | None = None,
+    scheduler_specific_kwargs: dict[str, Any] | None = None,
+) -> Any:
+    """A schedule by its name, without a trainer.
+
+    Args:
+        name: Any installed schedule: ``"cosine"``.
+        optimizer: The optimizer whose rates it drives.
+        num_warmup_steps: Updates during which the rate rises. By default: none.
+        num_training_steps: Updates in all; needed by the schedules that end.
+        scheduler_specific_kwargs: Options of the schedule.
+
+    Raises:
+        UsageError: There is no such schedule, or it does not take these options.
+    """
+    from drivetrain.arguments import TrainingArguments
+
+    args = TrainingArguments(
+        lr_scheduler_type=str(name),
+        lr_scheduler_kwargs=scheduler_specific_kwargs or {},
+        report_to="none",
+    )
+    if num_training_steps is None and str(name) not in _ENDLESS:
+        raise UsageError(
+            f"`num_training_steps`: the schedule {str(name)!r} spans a run. Pass the number of its updates."
+        )
+    return load_scheduler(args).create(optimizer, num_warmup_steps or 0, num_training_steps or 0)
+
+
+_ENDLESS = ("constant", "constant_with_warmup", "inverse_sqrt", "reduce_lr_on_plateau")

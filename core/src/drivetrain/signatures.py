@@ -30,3 +30,18 @@ def _parameters_of(function: Callable[..., Any]) -> frozenset[str] | None:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
     return frozenset(parameter.name for parameter in parameters)
+
+
+def accepted(function: Callable[..., Any], **keywords: Any) -> dict[str, Any]:
+    """Those of the keywords that a function takes: a subclass may be written for an earlier signature."""
+    return {name: value for name, value in keywords.items() if accepts(function, name)}
+
+
+def names_parameter(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has a parameter of that name: ``**kwargs`` may do nothing with what it takes."""
+    return name in inspect.signature(function).parameters
+
+
+def is_overridden(instance: object, base: type, name: str) -> bool:
+    """Whether the class of an instance has a method of its own where ``base`` has one, too."""
+    return getattr(type(instance), name) is not getattr(base, name) or name in vars(instance)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small import make_args
+from small import make_trainer
 
 from drivetrain.loop.meter import LossMeter
 from drivetrain.loop.plan import make_plan
@@ -25,7 +25,7 @@ class Loader:
 
 
 def plan(num_batches: int, start_step: int = 0, **arguments: Any) -> Any:
-    return make_plan(make_args(**arguments), Loader(num_batches, 4), start_step)
+    return make_plan(make_trainer(**arguments), Loader(num_batches, 4), start_step)
 
 
 def test_updates_are_counted_with_the_remainder() -> None:

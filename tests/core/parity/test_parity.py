@@ -12,16 +12,20 @@ pytestmark = [pytest.mark.parity, pytest.mark.slow, pytest.mark.filterwarnings("
 
 TEXT = {"make_model": both.make_gpt2, "samples": both.text_samples}
 WITH_ACCURACY = {"trainer_options": {"compute_metrics": both.accuracy}}
+EVEN: dict[str, Any] = {"samples": lambda: both.classification_samples(32)}
+"""Micro-batches of the same size: where they differ, transformers counts them the same and we by size."""
 EPOCHS = {"eval_strategy": "epoch", "save_strategy": "epoch", "logging_strategy": "epoch"}
 STEPS = {"eval_strategy": "steps", "eval_steps": 5, "save_strategy": "steps", "save_steps": 5}
 
 SCENARIOS: dict[str, Any] = {
     "as it comes": both.Scenario(),
-    "accumulation with a remainder": both.Scenario({"gradient_accumulation_steps": 3}),
+    "accumulation with a remainder": both.Scenario({"gradient_accumulation_steps": 3}, **EVEN),
     "clipping that bites": both.Scenario({"max_grad_norm": 0.05}),
     "weight decay and warm-up": both.Scenario({"weight_decay": 0.1, "warmup_steps": 3}),
     "the last batch left out": both.Scenario({"dataloader_drop_last": True}),
-    "max_steps across epochs": both.Scenario({"max_steps": 11, "gradient_accumulation_steps": 2}),
+    "max_steps across epochs": both.Scenario(
+        {"max_steps": 11, "gradient_accumulation_steps": 2}, **EVEN
+    ),
     "a fraction of an epoch": both.Scenario({"num_train_epochs": 1.5}),
     "a seed of its own for the data": both.Scenario({"data_seed": 5, "seed": 6}),
     "evaluation by steps": both.Scenario(
@@ -34,19 +38,39 @@ SCENARIOS: dict[str, Any] = {
         {"eval_strategy": "steps", "eval_steps": 2, "eval_delay": 5, "eval_on_start": True}
     ),
     "a stream that runs dry": both.Scenario(
-        {"max_steps": 13, "gradient_accumulation_steps": 3}, is_stream=True
+        {"max_steps": 13, "gradient_accumulation_steps": 3}, is_stream=True, **EVEN
     ),
     "a stream that is long enough": both.Scenario({"max_steps": 6}, is_stream=True),
     "bfloat16": both.Scenario({"bf16": True}),
     "a language model, its loss divided by the labels of the whole update": both.Scenario(
         {"gradient_accumulation_steps": 2, "eval_strategy": "epoch"}, **TEXT
     ),
+    "label smoothing": both.Scenario({"label_smoothing_factor": 0.1, "eval_strategy": "epoch"}, **TEXT),
+    "label smoothing with accumulation": both.Scenario(
+        {"label_smoothing_factor": 0.1, "gradient_accumulation_steps": 2}, **TEXT
+    ),
+    "NEFTune": both.Scenario({"neftune_noise_alpha": 5.0}, **TEXT),
+    "gradient checkpointing": both.Scenario(
+        {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}},
+        **TEXT,
+    ),
+    "a stream that is evaluated and saved by steps": both.Scenario(
+        {**STEPS, "max_steps": 12, "load_best_model_at_end": True}, is_stream=True
+    ),
+    "the best model by steps": both.Scenario({**STEPS, "load_best_model_at_end": True}),
+    "max_steps across epochs, evaluated by epochs": both.Scenario({**EPOCHS, "max_steps": 11}),
+    "a fraction of an epoch with accumulation": both.Scenario(
+        {"num_train_epochs": 1.25, "gradient_accumulation_steps": 2, **EPOCHS}, **EVEN
+    ),
+    "input tokens counted": both.Scenario({"include_num_input_tokens_seen": "all"}, **TEXT),
     "resuming within an epoch": both.Scenario(STEPS, resume_from=5),
     "resuming at the end of an epoch": both.Scenario(
-        {**EPOCHS, "gradient_accumulation_steps": 2}, resume_from=4
+        {**EPOCHS, "gradient_accumulation_steps": 2}, resume_from=4, **EVEN
     ),
     "resuming with accumulation": both.Scenario(
-        {"gradient_accumulation_steps": 3, "save_strategy": "steps", "save_steps": 2}, resume_from=4
+        {"gradient_accumulation_steps": 3, "save_strategy": "steps", "save_steps": 2},
+        resume_from=4,
+        **EVEN,
     ),
     **{
         f"optim={name}": both.Scenario({"optim": name, "weight_decay": 0.01})

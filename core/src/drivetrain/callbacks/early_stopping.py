@@ -52,13 +52,15 @@ class EarlyStoppingCallback(TrainerCallback, ExportableState):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Count the evaluation, and stop training if there were enough without an improvement."""
+        """Count the evaluation, and stop training if there were enough without an improvement.
+
+        One that does not give the metric is not counted: of several evaluation sets, one gives it. A
+        run where none does ends with an error that lists what there is.
+        """
         if args.metric_for_best_model is None:  # an evaluation by itself, without a run to stop
             return
-        key = metric_key(args.metric_for_best_model)
-        value = kwargs["metrics"].get(key)
+        value = kwargs["metrics"].get(metric_key(args.metric_for_best_model))
         if value is None:
-            logger.warning("Early stopping is off: the evaluation gave no %r.", key)
             return
         self.check_metric_value(args, state, control, value)
         if self.early_stopping_patience_counter >= self.early_stopping_patience:

@@ -8,6 +8,8 @@ from pathlib import Path
 MODEL = "model.safetensors"
 MODEL_INDEX = "model.safetensors.index.json"
 MODEL_PICKLED = "pytorch_model.bin"
+ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
+"""Weights of an adapter, as PEFT names them; of others than 'default' in a folder of their name."""
 OPTIMIZER = "optimizer.pt"
 SCHEDULER = "scheduler.pt"
 SCALER = "scaler.pt"
@@ -42,6 +44,12 @@ def list_checkpoints(output_dir: Path) -> list[Path]:
     return sorted(
         (path for path, step in steps.items() if step is not None), key=lambda p: steps[p] or 0
     )
+
+
+def get_last_checkpoint(folder: str | Path) -> str | None:
+    """The checkpoint of the latest update in a folder; None if there is none. It need not be whole."""
+    checkpoints = list_checkpoints(Path(folder))
+    return str(checkpoints[-1]) if checkpoints else None
 
 
 def random_state_name(rank: int, world_size: int) -> str:

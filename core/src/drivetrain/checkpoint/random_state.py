@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,32 @@ def set_seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def enable_full_determinism(seed: int, warn_only: bool = False) -> None:
+    """Seed everything, and let torch use deterministic algorithms only, for the rest of the process.
+
+    What else libraries read from the environment (``CUBLAS_WORKSPACE_CONFIG``, and what flash attention
+    asks for) is set where it is not set yet. cuBLAS reads it when it is first used: call this before.
+
+    Args:
+        seed: The seed, as for `set_seed`.
+        warn_only: Warn of an operation that has no deterministic algorithm, instead of raising an error.
+    """
+    set_seed(seed)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("FLASH_ATTENTION_DETERMINISTIC", "1")
+    torch.use_deterministic_algorithms(True, warn_only=warn_only)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def seed_by(args: TrainingArguments) -> None:
+    """Seed as the arguments say: ``seed``, with deterministic algorithms for ``full_determinism``."""
+    if args.full_determinism:
+        enable_full_determinism(args.seed)
+    else:
+        set_seed(args.seed)
 
 
 def capture_random_state() -> dict[str, Any]:
@@ -48,7 +75,11 @@ def restore_random_state(checkpoint: Path, args: TrainingArguments) -> None:
             file.name,
         )
         return
-    states = load_tensors(file)
+    set_random_state(load_tensors(file))
+
+
+def set_random_state(states: dict[str, Any]) -> None:
+    """Set all generators of this process to what `capture_random_state` gave."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     np.random.set_state(states["numpy"])

@@ -26,6 +26,8 @@ def find_checkpoint(resume_from: str | bool | Path, output_dir: Path) -> Path:
     """
     if resume_from is not True:
         checkpoint = Path(str(resume_from)).expanduser()
+        if not checkpoint.is_dir() and (output_dir / checkpoint).is_dir():  # "last-checkpoint", say
+            checkpoint = output_dir / checkpoint
         if not checkpoint.is_dir():
             raise UsageError(
                 f"`resume_from_checkpoint`: {str(checkpoint)!r} is no folder. Type the path of a checkpoint, "

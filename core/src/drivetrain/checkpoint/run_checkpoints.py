@@ -16,7 +16,8 @@ from drivetrain.checkpoint import layout
 from drivetrain.checkpoint.random_state import capture_random_state
 from drivetrain.checkpoint.rotation import rotate
 from drivetrain.checkpoint.tensors import load_tensors, load_weights, save_tensors, save_weights
-from drivetrain.checkpoint.writing import stage
+from drivetrain.checkpoint.writing import delete, stage
+from drivetrain.signatures import accepted, names_parameter
 from drivetrain.state import TrainerState
 from drivetrain_registry import UsageError
 
@@ -33,24 +34,50 @@ def write(trainer: Trainer) -> Path:
     target = output_dir / layout.checkpoint_name(state.global_step)
     _find_best(state, output_dir, target)
     with stage(target, _facts(trainer)) as folder:
-        trainer.save_model(folder, _internal_call=True)
+        trainer.save_model(str(folder), **accepted(trainer.save_model, _internal_call=True))
         if not args.save_only_model:
             _write_optimization(trainer, folder)
+        trainer.hooks.call("write_checkpoint", folder=folder)
         state.collect_states(trainer.stateful_callbacks())
         state.save_to_json(folder / layout.STATE)
-        trainer.hooks.call("write_checkpoint", folder=folder)
+    _overwrite(trainer, target)
     rotate(output_dir, args.save_total_limit, state.best_model_checkpoint, newest=target)
     return target
 
 
-def write_model(trainer: Trainer, folder: Path) -> None:
-    """Write the model, what processes its data, and the arguments, to a folder."""
+def _overwrite(trainer: Trainer, newest: Path) -> None:
+    """Delete checkpoints of earlier runs, now that this run has one of its own."""
+    for checkpoint in trainer.overwritten_checkpoints:
+        if checkpoint != newest and checkpoint.is_dir():
+            logger.info("Deleting %s of an earlier run, for `overwrite_output_dir` is True.", checkpoint)
+            delete(checkpoint)
+    trainer.overwritten_checkpoints = []
+
+
+def write_model(trainer: Trainer, folder: Path, state_dict: Any = None) -> None:
+    """Write the model, what processes its data, and the arguments, to a folder.
+
+    Args:
+        trainer: The trainer.
+        folder: Where to.
+        state_dict: Weights by name instead of the model's own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    is_safe = trainer.args.save_safetensors
     save_pretrained = getattr(trainer.model, "save_pretrained", None)
-    if callable(save_pretrained):
-        save_pretrained(str(folder))
+    if callable(save_pretrained) and (is_safe or names_parameter(save_pretrained, "safe_serialization")):
+        options = {} if state_dict is None else {"state_dict": state_dict}
+        if not is_safe:
+            options["safe_serialization"] = False
+        save_pretrained(str(folder), **options)
+    elif is_safe:
+        save_weights(trainer.model, folder, state_dict)
     else:
-        save_weights(trainer.model, folder)
+        _write_configuration(trainer.model, folder)
+        save_tensors(
+            trainer.model.state_dict() if state_dict is None else state_dict,
+            folder / layout.MODEL_PICKLED,
+        )
     processing = trainer.processing_class
     if processing is None:
         processing = getattr(trainer.data_collator, "tokenizer", None)
@@ -59,9 +86,17 @@ def write_model(trainer: Trainer, folder: Path) -> None:
     (folder / layout.ARGUMENTS).write_text(trainer.args.to_json_string() + "\n", encoding="utf-8")
 
 
-def read_model(model: nn.Module, checkpoint: Path) -> None:
-    """Read the model's weights from a checkpoint."""
-    load_weights(model, checkpoint)
+def _write_configuration(model: Any, folder: Path) -> None:
+    """What a transformers model needs besides its weights to be loaded again."""
+    for part in ("config", "generation_config"):
+        save = getattr(getattr(model, part, None), "save_pretrained", None)
+        if callable(save):
+            save(str(folder))
+
+
+def read_model(model: nn.Module, checkpoint: Path, is_mapped: bool = True) -> None:
+    """Read the model's weights from a checkpoint; see `load_weights`."""
+    load_weights(model, checkpoint, is_mapped)
 
 
 def read_state(checkpoint: Path) -> TrainerState:

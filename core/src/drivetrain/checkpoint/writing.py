@@ -56,6 +56,19 @@ def stage(target: Path, facts: dict[str, Any]) -> Iterator[Path]:
     _flush(target.parent)
 
 
+def write_whole(file: Path, text: str) -> None:
+    """Write a text file that is there whole or as it was, whatever happens meanwhile."""
+    beside = file.with_name(f".{file.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        _flush(beside)
+        os.replace(beside, file)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _flush(file.parent)
+
+
 def delete(checkpoint: Path) -> None:
     """Delete a checkpoint, under another name first: a kill meanwhile leaves no half one."""
     doomed = checkpoint.with_name(f"{DELETING_PREFIX}{checkpoint.name}-{uuid.uuid4().hex[:8]}")

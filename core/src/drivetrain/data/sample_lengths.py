@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from drivetrain_registry import UsageError
 
@@ -66,6 +65,8 @@ def _read_lengths(dataset: Any, column: str, main_input: str, show_progress: boo
     if size == 0:
         return np.zeros(0, dtype=np.int64)
     measure = _choose_measure(dataset[0], column, main_input)
+    from tqdm.auto import tqdm  # a fifth of a second that a run without bars does not spend
+
     indices = tqdm(range(size), desc="Lengths", delay=DELAY, disable=not show_progress)
     try:
         return np.fromiter((measure(dataset[i]) for i in indices), dtype=np.int64, count=size)

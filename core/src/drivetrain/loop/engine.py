@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -38,14 +38,16 @@ class Engine:
         if callable(train):
             train()
 
-    def forward_backward(self, batch: Any, window: Window, is_last: bool) -> torch.Tensor:
+    def forward_backward(self, index: int, window: Window, is_last: bool) -> torch.Tensor:
         """Compute loss and gradients of a micro-batch through `Trainer.training_step`.
 
         Returns:
             The loss, a scalar tensor without gradients, as its share of the update's loss.
         """
         trainer = self.trainer
+        batch = window.batches[index]
         trainer.current_gradient_accumulation_steps = len(window.batches)
+        trainer.current_loss_share = window.shares[index] if window.shares else None
         context = nullcontext() if is_last else trainer.strategy.accumulate(trainer.model_wrapped)
         kwargs = {"num_items_in_batch": window.num_items} if self._step_counts_items else {}
         with context:

@@ -6,8 +6,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drivetrain.arguments.choices import SaveStrategy
+from drivetrain.callbacks.restoring import restore_callbacks
 from drivetrain.checkpoint import run_checkpoints
-from drivetrain.checkpoint.random_state import set_seed
+from drivetrain.checkpoint.layout import list_checkpoints
+from drivetrain.checkpoint.random_state import seed_by
 from drivetrain.checkpoint.reading import find_checkpoint
 from drivetrain.loop.plan import LoopPlan, make_plan
 from drivetrain.loop.training import TrainingLoop
@@ -22,7 +25,14 @@ logger = logging.getLogger(__name__)
 
 def choose_checkpoint(resume_from: str | bool | Path | None, args: TrainingArguments) -> Path | None:
     """The checkpoint that `Trainer.train` was asked to resume from; None to start from the beginning."""
-    if resume_from is None or resume_from is False:
+    if not resume_from:
+        if args.resume_from_checkpoint:
+            logger.warning(
+                "`resume_from_checkpoint`: %r is for scripts to pass on, and `train` was called without it: "
+                "training starts from the beginning. Type "
+                "trainer.train(resume_from_checkpoint=args.resume_from_checkpoint).",
+                args.resume_from_checkpoint,
+            )
         return None
     return find_checkpoint(resume_from, Path(args.output_dir))
 
@@ -35,10 +45,15 @@ def prepare_training(
         _make_model_again(trainer, trial)
     trainer.alter_model_once()
     if checkpoint is not None:
-        run_checkpoints.read_model(trainer.model, checkpoint)
-    loader = trainer.get_train_dataloader()
+        run_checkpoints.read_model(trainer.model, checkpoint, trainer.args.low_cpu_mem_usage)
     trainer.state = TrainerState() if checkpoint is None else run_checkpoints.read_state(checkpoint)
-    plan = make_plan(trainer.args, loader, trainer.state.global_step)
+    loader = trainer.get_train_dataloader()
+    trainer.overwritten_checkpoints = []
+    if checkpoint is None:
+        note_earlier_runs(trainer)
+    elif trainer.args.restore_callback_states_from_checkpoint:
+        trainer.control = restore_callbacks(trainer.callback_handler, trainer.state) or trainer.control
+    plan = make_plan(trainer, loader, trainer.state.global_step)
     _begin_state(trainer, plan)
     _make_optimization(trainer, plan)
     if checkpoint is not None:
@@ -46,21 +61,53 @@ def prepare_training(
     handler = trainer.callback_handler
     handler.model, handler.train_dataloader = trainer.model, loader
     handler.optimizer, handler.lr_scheduler = trainer.optimizer, trainer.lr_scheduler
-    _tell(plan, trainer.args, checkpoint)
+    _tell(trainer, plan, checkpoint)
     return TrainingLoop(trainer, plan, loader, ignore_keys_for_eval, checkpoint)
 
 
 def _make_model_again(trainer: Trainer, trial: Any) -> None:
-    set_seed(trainer.args.seed)
+    seed_by(trainer.args)
     trainer.use_model(trainer.call_model_init(trial))
     trainer.optimizer = trainer.lr_scheduler = None  # type: ignore[assignment]
+
+
+def take_up_batch_size(trainer: Trainer, checkpoint: Path | None) -> None:
+    """Go on with the batch size that was found to fit, if the run that is resumed looked for one."""
+    if checkpoint is None or not trainer.args.auto_find_batch_size:
+        return
+    saved = run_checkpoints.read_state(checkpoint).train_batch_size
+    if saved is not None and saved < trainer._train_batch_size:
+        logger.info("Going on with %d samples a micro-batch, which were found to fit.", saved)
+        trainer._train_batch_size = saved
+
+
+def note_earlier_runs(trainer: Trainer) -> None:
+    """Say that the output folder holds checkpoints of another run, or note them to be overwritten."""
+    output_dir = Path(trainer.args.output_dir)
+    earlier = list_checkpoints(output_dir)
+    trainer.overwritten_checkpoints = earlier if trainer.args.overwrite_output_dir else []
+    is_told = trainer.args.overwrite_output_dir or trainer.args.save_strategy == SaveStrategy.NO
+    is_first, trainer.has_trained = (
+        not trainer.has_trained,
+        True,
+    )  # later ones find those of this trainer
+    if earlier and is_first and not is_told:
+        logger.warning(
+            "`output_dir`: %s holds %d checkpoints of another run (the last is %s), and this one starts from "
+            "the beginning. To go on with that one, type "
+            "trainer.train(resume_from_checkpoint=True); to delete "
+            "its checkpoints once this run has saved its first, overwrite_output_dir=True.",
+            output_dir,
+            len(earlier),
+            earlier[-1].name,
+        )
 
 
 def _begin_state(trainer: Trainer, plan: LoopPlan) -> None:
     state, args = trainer.state, trainer.args
     state.max_steps = plan.max_steps
     state.num_train_epochs = plan.num_epochs
-    state.train_batch_size = args.train_batch_size
+    state.train_batch_size = trainer._train_batch_size
     state.compute_steps(args, plan.max_steps)
     state.is_local_process_zero = trainer.is_local_process_zero()
     state.is_world_process_zero = trainer.is_world_process_zero()
@@ -74,22 +121,24 @@ def _make_optimization(trainer: Trainer, plan: LoopPlan) -> None:
     """
     if not trainer.was_given_schedule:
         trainer.lr_scheduler = None
-    trainer.create_optimizer()
-    trainer.optimizer = trainer.hooks.alter("alter_optimizer", "optimizer", optimizer=trainer.optimizer)
-    trainer.create_scheduler(num_training_steps=plan.max_steps, optimizer=trainer.optimizer)
+    trainer._is_optimizer_altered = False
+    trainer.create_optimizer_and_scheduler(num_training_steps=plan.max_steps)
+    trainer.alter_optimizer_once()  # where a subclass made both in its own way
     trainer.model_wrapped = trainer.strategy.wrap_model(trainer.model)
     trainer.optimizer = trainer.strategy.wrap_optimizer(trainer.optimizer)
 
 
-def _tell(plan: LoopPlan, args: TrainingArguments, checkpoint: Path | None) -> None:
+def _tell(trainer: Trainer, plan: LoopPlan, checkpoint: Path | None) -> None:
     logger.info(
-        "Training: %d samples, %d updates of %d samples (%d a micro-batch, %d micro-batches), optimizer %s.",
+        "Training: %d parameters, %d samples, %d updates of %d samples (%d a micro-batch, %d micro-batches), "
+        "optimizer %s.",
+        trainer.get_num_trainable_parameters(),
         plan.num_examples,
         plan.max_steps,
         plan.total_batch_size,
-        args.per_device_train_batch_size,
+        trainer._train_batch_size,
         plan.accumulation,
-        args.optim,
+        trainer.args.optim,
     )
     if checkpoint is not None:
         logger.info(

@@ -14,6 +14,7 @@ from drivetrain.loop.engine import Engine
 from drivetrain.loop.meter import LossMeter
 from drivetrain.loop.windows import Window, windows_of_epoch
 from drivetrain.metrics import TrainOutput, speed_metrics
+from drivetrain.signatures import accepted
 from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ class TrainingLoop:
         """One optimizer update: forward and backward of each micro-batch, then a step."""
         trainer, engine = self.trainer, self.engine
         trainer.emit("on_step_begin")
-        for batch, is_last in window:
-            loss = engine.forward_backward(batch, window, is_last)
+        for index, is_last in window:
+            loss = engine.forward_backward(index, window, is_last)
             self.meter.add(loss, trainer.state.global_step - self.last_logged)
             self.batches_done += 1
             if not is_last:
@@ -163,7 +164,10 @@ class TrainingLoop:
     def log(self) -> None:
         """Log the mean loss since the last log, the gradient norm and the rate."""
         trainer, step = self.trainer, self.trainer.state.global_step
+        before = self.meter.num_non_finite
         logs = {"loss": self.meter.take() / (step - self.last_logged), **self.engine.measurements()}
+        if self.meter.num_non_finite > before:
+            logs["non_finite_losses"] = self.meter.num_non_finite - before
         self.last_logged = step
         trainer.store_flos()
         trainer.call_log(logs, self.start_time)
@@ -171,7 +175,9 @@ class TrainingLoop:
     def evaluate(self, is_first_look: bool = False) -> None:
         """Evaluate; note whether the model is the best yet; step a schedule that waits for metrics."""
         trainer = self.trainer
-        metrics = trainer.evaluate(ignore_keys=self.ignore_keys_for_eval)
+        keys = accepted(trainer.evaluate, ignore_keys=self.ignore_keys_for_eval)
+        metrics = trainer.evaluate(**keys)
+        trainer.hooks.call("on_metrics", metrics=metrics)
         self.engine.begin_training()
         if is_first_look:
             return
@@ -194,6 +200,9 @@ class TrainingLoop:
         trainer.store_flos()
         metrics["total_flos"] = state.total_flos
         metrics["train_loss"] = train_loss
+        if self.meter.num_non_finite:
+            metrics["non_finite_losses"] = self.meter.num_non_finite
+        trainer.hooks.call("on_stage_end", stage="train", metrics=metrics)
         trainer.call_log(metrics)
         if self.meter.num_non_finite:
             logger.warning("%d micro-batches had a loss that is not finite.", self.meter.num_non_finite)

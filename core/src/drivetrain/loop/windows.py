@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from drivetrain.signatures import accepted
+
 if TYPE_CHECKING:
     from drivetrain.loop.plan import LoopPlan
+    from drivetrain.losses import LossShare
     from drivetrain.trainer import Trainer
 
 
@@ -20,19 +23,21 @@ class Window:
         batches: The micro-batches, in order.
         num_items: What the losses of the window are divided by where the model takes that over from
             the trainer: labels that count, in all of its micro-batches. None: not counted.
+        shares: What each micro-batch's loss counts for, where the trainer divides losses. None: not known.
         is_cut_short: The data ran dry before the window was full. There is no update then, as in the
             published trainer: the gradients stay, and are part of the next one.
     """
 
     batches: list[Any]
     num_items: Any
+    shares: list[LossShare] | None
     is_cut_short: bool
 
-    def __iter__(self) -> Iterator[tuple[Any, bool]]:
-        """Each micro-batch, and whether the update comes after it."""
+    def __iter__(self) -> Iterator[tuple[int, bool]]:
+        """The number of each micro-batch, and whether the update comes after it."""
         last = len(self.batches) - 1
-        for index, batch in enumerate(self.batches):
-            yield batch, index == last and not self.is_cut_short
+        for index in range(len(self.batches)):
+            yield index, index == last and not self.is_cut_short
 
 
 def windows_of_epoch(
@@ -41,11 +46,14 @@ def windows_of_epoch(
     """The windows of a pass from an update on; fewer than planned if the data runs dry."""
     for update in range(start_update, plan.updates_per_epoch):
         wanted = plan.batches_in(update)
-        collected, num_items = trainer.get_batch_samples(batches, wanted, trainer.args.device)
+        device = accepted(trainer.get_batch_samples, device=trainer.args.device)
+        collected, num_items = trainer.get_batch_samples(batches, wanted, **device)
         if not collected:
             return
         # The data's last window may be planned smaller; short of its own plan it has run dry.
-        yield Window(collected, num_items, is_cut_short=len(collected) < wanted)
+        yield Window(
+            collected, num_items, trainer.loss_shares(collected), is_cut_short=len(collected) < wanted
+        )
 
 
 def collect_batches(batches: Iterator[Any], num_batches: int) -> list[Any]:
