@@ -217,7 +217,8 @@ class Trainer:
             UsageError: There is no data, or the checkpoint cannot be resumed from.
         """
         with apply_trial(self, trial):
-            return self._train(resume_from_checkpoint or model_path, trial, ignore_keys_for_eval)
+            resume_from = model_path if resume_from_checkpoint is None else resume_from_checkpoint
+            return self._train(resume_from, trial, ignore_keys_for_eval)
 
     def _train(
         self, resume_from: str | bool | Path | None, trial: Any, ignore_keys_for_eval: list[str] | None
@@ -920,16 +921,6 @@ class Trainer:
             fill(self, auto_find_batch_size=auto_find_batch_size)
 
     @property
-    def is_deepspeed_enabled(self) -> bool:
-        """Whether the strategy is DeepSpeed's."""
-        return self.strategy.name == "deepspeed"
-
-    @property
-    def is_fsdp_enabled(self) -> bool:
-        """Whether the strategy is FSDP's."""
-        return self.strategy.name == "fsdp"
-
-    @property
     def tokenizer(self) -> Any:
         """The earlier name of ``processing_class``."""
         return self.processing_class
@@ -1055,7 +1046,7 @@ class Trainer:
         """Let plugins alter the model, unless they have."""
         if self._altered_model is not self.model:
             self.model = self.model_wrapped = self.hooks.alter("alter_model", "model", model=self.model)
-            self._altered_model = self.model
+            self._altered_model = self.callback_handler.model = self.model
 
     def _note_smoothing(self) -> None:
         """Smooth labels as the arguments say now; a smoother that a subclass put there stays."""

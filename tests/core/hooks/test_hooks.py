@@ -461,3 +461,19 @@ def test_a_model_that_is_only_evaluated_is_altered_too_and_once() -> None:
     assert first != before
     assert tripled.evaluate()["eval_loss"] == first
     assert torch.equal(tripled.model.outer.weight, plain.model.outer.weight * 3)
+
+
+class Replaced(Plugin):
+    """Puts another model in the place of the one that was given."""
+
+    @hookimpl
+    def alter_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        return make_net(seed=11)
+
+
+def test_callbacks_see_the_model_that_a_plugin_put_in_its_place_before_an_evaluation() -> None:
+    register("plugin", "replaced", Replaced)
+    trainer = make_trainer(plugins=["replaced"])
+    trainer.evaluate()
+    assert trainer.callback_handler.model is trainer.model
+    assert torch.equal(trainer.model.outer.weight, make_net(seed=11).outer.weight)

@@ -350,3 +350,13 @@ def test_a_second_model_can_be_moved_as_published_subclasses_do() -> None:
     trainer, teacher = make_trainer(), make_net()
     trainer._move_model_to_device(teacher, torch.device("meta"))
     assert teacher.outer.weight.device.type == "meta"
+
+
+def test_who_says_that_a_run_starts_anew_is_not_reminded_of_the_argument(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = make_trainer(output_dir=tmp_path, resume_from_checkpoint="somewhere", max_steps=1)
+    trainer.train(resume_from_checkpoint=False)
+    assert "is for scripts to pass on" not in caplog.text
+    trainer.train()
+    assert "is for scripts to pass on" in caplog.text

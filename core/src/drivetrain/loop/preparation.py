@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 def choose_checkpoint(resume_from: str | bool | Path | None, args: TrainingArguments) -> Path | None:
     """The checkpoint that `Trainer.train` was asked to resume from; None to start from the beginning."""
     if not resume_from:
-        if args.resume_from_checkpoint:
+        if resume_from is not False and args.resume_from_checkpoint:
             logger.warning(
                 "`resume_from_checkpoint`: %r is for scripts to pass on, and `train` was called without it: "
                 "training starts from the beginning. Type "
@@ -86,17 +86,13 @@ def note_earlier_runs(trainer: Trainer) -> None:
     output_dir = Path(trainer.args.output_dir)
     earlier = list_checkpoints(output_dir)
     trainer.overwritten_checkpoints = earlier if trainer.args.overwrite_output_dir else []
-    is_told = trainer.args.overwrite_output_dir or trainer.args.save_strategy == SaveStrategy.NO
-    is_first, trainer.has_trained = (
-        not trainer.has_trained,
-        True,
-    )  # later ones find those of this trainer
-    if earlier and is_first and not is_told:
+    is_meant = trainer.args.overwrite_output_dir or trainer.args.save_strategy == SaveStrategy.NO
+    could_be_its_own, trainer.has_trained = trainer.has_trained, True
+    if earlier and not is_meant and not could_be_its_own:
         logger.warning(
             "`output_dir`: %s holds %d checkpoints of another run (the last is %s), and this one starts from "
-            "the beginning. To go on with that one, type "
-            "trainer.train(resume_from_checkpoint=True); to delete "
-            "its checkpoints once this run has saved its first, overwrite_output_dir=True.",
+            "the beginning. To go on with that one, type trainer.train(resume_from_checkpoint=True); "
+            "to delete its checkpoints once this run has saved its first, overwrite_output_dir=True.",
             output_dir,
             len(earlier),
             earlier[-1].name,
