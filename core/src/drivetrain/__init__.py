@@ -30,12 +30,15 @@ if TYPE_CHECKING:
     from drivetrain.callbacks import PrinterCallback as PrinterCallback
     from drivetrain.callbacks import ProgressCallback as ProgressCallback
     from drivetrain.callbacks import TrainerCallback as TrainerCallback
+    from drivetrain.checkpoint.errors import CheckpointWriteError as CheckpointWriteError
     from drivetrain.checkpoint.layout import get_last_checkpoint as get_last_checkpoint
     from drivetrain.checkpoint.random_state import enable_full_determinism as enable_full_determinism
     from drivetrain.checkpoint.random_state import set_seed as set_seed
     from drivetrain.data.collators import DataCollatorWithPadding as DataCollatorWithPadding
     from drivetrain.data.collators import default_data_collator as default_data_collator
     from drivetrain.features.overflow import DebugUnderflowOverflow as DebugUnderflowOverflow
+    from drivetrain.loop.interruption import PREEMPTED_EXIT_CODE as PREEMPTED_EXIT_CODE
+    from drivetrain.loop.interruption import Preempted as Preempted
     from drivetrain.losses import LabelSmoother as LabelSmoother
     from drivetrain.metrics import EvalLoopOutput as EvalLoopOutput
     from drivetrain.metrics import EvalPrediction as EvalPrediction
@@ -62,6 +65,7 @@ _HOMES = {
     "ArgumentsError": "drivetrain.arguments",
     "BestRun": "drivetrain.search",
     "CallbackHandler": "drivetrain.callbacks",
+    "CheckpointWriteError": "drivetrain.checkpoint.errors",
     "DataCollatorWithPadding": "drivetrain.data.collators",
     "DebugOption": "drivetrain.arguments",
     "DebugUnderflowOverflow": "drivetrain.features.overflow",
@@ -77,6 +81,8 @@ _HOMES = {
     "HubStrategy": "drivetrain.arguments",
     "IntervalStrategy": "drivetrain.arguments",
     "LabelSmoother": "drivetrain.losses",
+    "PREEMPTED_EXIT_CODE": "drivetrain.loop.interruption",
+    "Preempted": "drivetrain.loop.interruption",
     "NotebookProgressCallback": "drivetrain.callbacks",
     "OptimizerNames": "drivetrain.arguments",
     "ParallelMode": "drivetrain.arguments",

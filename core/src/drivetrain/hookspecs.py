@@ -260,7 +260,10 @@ def on_predict(
 def on_save(
     trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
 ) -> None:
-    """A checkpoint was written and is whole: ``output_dir/checkpoint-{state.global_step}``."""
+    """A checkpoint was written and is whole: ``output_dir/checkpoint-{state.global_step}``.
+
+    With ``async_save`` that is some updates later, and ``state`` is the one that is in the checkpoint.
+    """
 
 
 @hookspec
@@ -274,8 +277,8 @@ def on_push_begin(
 def on_run_end(trainer: Trainer, outcome: Outcome, error: BaseException | None) -> None:
     """`train` is being left, however it ended: the place to close files and connections.
 
-    ``outcome`` is ``"finished"``, ``"failed"`` or ``"interrupted"``; ``error`` is the exception that
-    leaves `train`, if one does. Every implementation is called, even if one before it raises.
+    ``outcome`` is ``"finished"``, ``"failed"`` or ``"interrupted"`` (`Preempted` among it); ``error`` is the
+    exception that leaves `train`, if one does. Every implementation is called, even if one before it raises.
     """
 
 
@@ -287,7 +290,8 @@ def write_checkpoint(trainer: Trainer, folder: Path) -> None:
     """Add files to a checkpoint that is being written.
 
     ``folder`` is not yet the checkpoint: the state is written into it, it is flushed, listed in the
-    manifest and renamed after the last implementation returned. Called on the process that saves.
+    manifest and renamed after the last implementation returned. With ``async_save`` the files of model and
+    optimizer are not there yet. Called on the process that saves.
     """
 
 

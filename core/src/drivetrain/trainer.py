@@ -25,8 +25,9 @@ from drivetrain.arguments import IntervalStrategy, TrainingArguments
 from drivetrain.callbacks import CallbackHandler, TrainerCallback
 from drivetrain.callbacks.defaults import Callback, callbacks_of
 from drivetrain.callbacks.reporting import ReporterCallback
-from drivetrain.checkpoint import run_checkpoints
+from drivetrain.checkpoint import contents, resuming
 from drivetrain.checkpoint.random_state import seed_by
+from drivetrain.checkpoint.saving import CheckpointSaver
 from drivetrain.data import loaders
 from drivetrain.data.collators import DataCollatorWithPadding, default_data_collator
 from drivetrain.data.columns import (
@@ -43,6 +44,7 @@ from drivetrain.loop.engine import find_metric
 from drivetrain.loop.evaluation import EvaluationLoop, check_metrics_function, predict_batch
 from drivetrain.loop.plan import InitialValues, initial_values
 from drivetrain.loop.preparation import choose_checkpoint, prepare_training, take_up_batch_size
+from drivetrain.loop.training import TrainingLoop
 from drivetrain.loop.windows import collect_batches
 from drivetrain.losses import (
     LabelSmoother,
@@ -72,7 +74,7 @@ from drivetrain.plugin import (
     StrategyPlugin,
 )
 from drivetrain.signatures import accepted, accepts, is_overridden
-from drivetrain.state import ExportableState, TrainerControl, TrainerState
+from drivetrain.state import ExportableState, TrainerControl, TrainerState, is_exportable
 from drivetrain.trials import apply_trial, takes_trial
 from drivetrain_registry import UsageError
 
@@ -176,6 +178,9 @@ class Trainer:
         self._is_optimizer_altered = False
         self.overwritten_checkpoints: list[Path] = []
         self.has_trained = False
+        self.saver = CheckpointSaver(self)
+        self.training_loop: TrainingLoop | None = None  # the one that runs
+        self._warned_of: set[str] = set()
         self.num_evaluations = 0  # that are under way: one may be called from another
         self._smoothing = 0.0
         self.label_smoother: LabelSmoother | None = None
@@ -187,7 +192,7 @@ class Trainer:
         self.hooks = Hooks(self)
         self._listen()
         if self.args.should_save:
-            Path(self.args.output_dir).mkdir(parents=True, exist_ok=True)
+            make_output_dir(self.args.output_dir)
         self.emit("on_init_end")
 
     # -- training ---------------------------------------------------------------------------------
@@ -244,8 +249,10 @@ class Trainer:
             self.current_loss_share = None
             self.current_gradient_accumulation_steps = self.args.gradient_accumulation_steps
             try:
+                self.saver.close()
                 loaders.close(self.callback_handler.train_dataloader)
             finally:
+                self.training_loop = None
                 self._end_run(error)
 
     def training_step(
@@ -702,7 +709,7 @@ class Trainer:
             output_dir: The folder; by default that of the arguments.
             state_dict: Weights to write instead of the model's own.
         """
-        run_checkpoints.write_model(self, Path(output_dir or self.args.output_dir), state_dict)
+        contents.write_model(self, Path(output_dir or self.args.output_dir), state_dict)
 
     def log_metrics(self, split: str, metrics: dict[str, float]) -> None:
         """Print metrics for people to read, on the first process.
@@ -982,17 +989,42 @@ class Trainer:
         return False
 
     def save_checkpoint(self) -> None:
-        """Write a checkpoint of this update into the output folder."""
+        """Write a checkpoint of this update into the output folder, and tell `on_save` once it is whole.
+
+        Raises:
+            CheckpointWriteError: It could not be written, and ``save_on_error`` says to stop.
+        """
         self.store_flos()
-        if self.args.should_save:
-            run_checkpoints.write(self)
+        self.saver.save()
+
+    def wait_for_saves(self) -> None:
+        """Wait until a checkpoint that is written in the background (``async_save``) is whole.
+
+        Raises:
+            CheckpointWriteError: It could not be written, and ``save_on_error`` says to stop.
+        """
+        self.saver.wait()
+
+    def emit_as(self, state: TrainerState, event: str) -> None:
+        """Tell of an event that belongs to an earlier state: a checkpoint that was written meanwhile."""
+        current, self.state = self.state, state
+        try:
+            self.emit(event)
+        finally:
+            self.state = current
+
+    def warn_once(self, text: str) -> None:
+        """Log a warning, unless this trainer has."""
+        if text not in self._warned_of:
+            self._warned_of.add(text)
+            logger.warning("%s", text)
 
     def finish_training(self) -> None:
         """Load the best model, if that is asked for and there is one."""
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
             best = Path(self.state.best_model_checkpoint)
             logger.info("Loading the best model, from %s (%s).", best, self.state.best_metric)
-            run_checkpoints.read_model(self.model, best, self.args.low_cpu_mem_usage)
+            resuming.read_model(self.model, best, self.args.low_cpu_mem_usage)
 
     # -- the constructor's own steps --------------------------------------------------------------
 
@@ -1202,7 +1234,22 @@ class Trainer:
     def stateful_callbacks(self) -> list[ExportableState]:
         """The callbacks, and the control, whose state checkpoints keep."""
         holders = [*self.callback_handler.callbacks, self.control]
-        return [holder for holder in holders if isinstance(holder, ExportableState)]
+        return [holder for holder in holders if is_exportable(holder)]
+
+
+def make_output_dir(path: str) -> None:
+    """Make the folder of a run.
+
+    Raises:
+        UsageError: It cannot be made.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"`output_dir`: {path!r} cannot be made ({error.strerror}). Type another one, or let this user "
+            "write there."
+        ) from error
 
 
 def set_log_level(name: str, level: int) -> None:

@@ -280,14 +280,14 @@ def test_with_max_steps_the_first_batch_stands_for_all() -> None:
     assert tokens_per_run(trainer) == pytest.approx(6 * 2 * first, rel=0.02)
 
 
-def test_a_run_that_resumes_is_as_fast_as_what_it_did(tmp_path: Path) -> None:
+def test_the_speed_of_a_run_that_resumes_is_that_of_the_whole_run(tmp_path: Path) -> None:
     options = {"include_tokens_per_second": True, "num_train_epochs": 2, "output_dir": tmp_path}
     make_reader(**options, save_strategy="steps", save_steps=6).train()
     resumed = make_reader(**options)
     num_tokens = resumed.num_tokens(resumed.get_train_dataloader())
     metrics = resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6")).metrics
     done = metrics["train_tokens_per_second"] * metrics["train_runtime"]
-    assert done == pytest.approx(2 * num_tokens / 4, rel=0.05)
+    assert done == pytest.approx(2 * num_tokens, rel=0.05)
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])

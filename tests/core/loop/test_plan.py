@@ -31,7 +31,7 @@ def plan(num_batches: int, start_step: int = 0, **arguments: Any) -> Any:
 def test_updates_are_counted_with_the_remainder() -> None:
     made = plan(10, gradient_accumulation_steps=4, num_train_epochs=2)
     assert (made.updates_per_epoch, made.max_steps, made.num_epochs) == (3, 6, 2)
-    assert [made.batches_in(update) for update in range(3)] == [4, 4, 2]
+    assert [made.batches_at(batch) for batch in (0, 4, 8)] == [4, 4, 2]
     assert made.total_batch_size == 16
     assert made.num_train_samples == 80
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drivetrain.arguments.choices import SaveStrategy
-from drivetrain.arguments.fields import argument
+from drivetrain.arguments.fields import argument, argument_factory
 
 
 @dataclass
@@ -22,7 +22,8 @@ class CheckpointArguments:
         None, "Checkpoints to keep; older ones are deleted, the best one never is."
     )
     save_only_model: bool = argument(
-        False, "Save the model alone. Training cannot be resumed from such a checkpoint."
+        False,
+        "Save the model alone. Training resumes from such a checkpoint with `allow_partial_resume` only.",
     )
     save_safetensors: bool = argument(
         True,
@@ -40,4 +41,24 @@ class CheckpointArguments:
     )
     load_best_model_at_end: bool = argument(
         False, "Load the best model when training ends. Its checkpoint is kept."
+    )
+    async_save: bool = argument(
+        False,
+        "Write checkpoints in the background: training waits for a copy of the state to host memory, and "
+        "for the checkpoint before if that is still being written.",
+    )
+    save_on_error: str = argument(
+        "stop_at_second",
+        "When a checkpoint cannot be written (a full disk, say): 'stop' training at once, 'stop_at_second' "
+        "if the next one fails, too, or 'continue' whatever happens.",
+        choices=("stop_at_second", "stop", "continue"),
+    )
+    allow_partial_resume: bool = argument(
+        False,
+        "Resume from a checkpoint that lacks parts, such as the model alone; what starts afresh is said.",
+    )
+    preemption_signals: list[str] | str = argument_factory(
+        lambda: ["SIGTERM", "SIGUSR1"],
+        "Signals at which the running update is finished, a checkpoint is written (whatever `save_strategy` "
+        "says) and the process ends with exit code 75; 'none' for no signal.",
     )

@@ -116,6 +116,11 @@ _CHOICES: dict[str, type[Enum]] = {
     "hub_strategy": HubStrategy,
 }
 _MEMBERS = {"include_for_metrics": ("inputs", "loss")}
+_SIGNALS = (
+    *("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT"),
+    *("SIGHUP", "SIGQUIT", "SIGXCPU", "SIGALRM", "SIGBREAK"),
+)
+"""Signals of which at least one operating system ends a process by default, and lets it do something else."""
 _WORDS = {"include_num_input_tokens_seen": ("all", "non_padding", "no")}
 
 
@@ -142,6 +147,12 @@ def _check_choices(args: TrainingArguments) -> Iterator[str]:
             yield (
                 f"`{name}`: {unknown[0]!r} is none of its members. Allowed: {allowed}. Type "
                 f"{name}={list(words)!r}."
+            )
+    for name in args.preemption_signals:
+        if name not in _SIGNALS:
+            yield (
+                f"`preemption_signals`: {name!r} is no signal to leave at. Allowed: "
+                f"{', '.join(map(repr, _SIGNALS))}. Type preemption_signals=['SIGTERM'], or 'none'."
             )
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import logging
 import os
+import signal
 import socket
 import typing
 from collections.abc import Iterator, Mapping
@@ -90,6 +91,7 @@ def _complete_lists(args: TrainingArguments) -> Iterator[str]:
     fsdp = ["full_shard"] if args.fsdp is True else [] if not args.fsdp else args.fsdp
     args.fsdp = yield from _as_members("fsdp", FSDPOption, fsdp)
     args.debug = yield from _as_members("debug", DebugOption, args.debug or [])
+    args.preemption_signals = _as_signals(args.preemption_signals)
 
 
 def _as_members(name: str, choice: type[Enum], value: Any) -> typing.Generator[str, None, list[Any]]:
@@ -102,6 +104,25 @@ def _as_members(name: str, choice: type[Enum], value: Any) -> typing.Generator[s
         if not isinstance(_as_choice(choice, word), choice):
             yield f"`{name}`: {word!r} is not among its options. Allowed: {allowed}, separated by spaces."
     return [_as_choice(choice, word) for word in words]
+
+
+def _as_signals(value: Any) -> list[Any]:
+    """Signals by name as manuals have them: ``USR1`` and ``signal.SIGUSR1`` become ``SIGUSR1``."""
+    if value is None or value is False:  # an unquoted `no` in YAML
+        return []
+    words: list[Any] = []
+    for item in value if isinstance(value, (list, tuple, set)) else [value]:
+        words += item.replace(",", " ").split() if type(item) is str else [item]
+    if [str(word).lower() for word in words] == ["none"]:
+        return []
+    return [_as_signal(word) for word in words]
+
+
+def _as_signal(word: Any) -> Any:
+    if isinstance(word, str):
+        return f"SIG{word.upper().removeprefix('SIG')}"
+    known = [] if isinstance(word, bool) else [member for member in signal.Signals if member == word]
+    return known[0].name if known else word
 
 
 def _complete_accelerator(args: TrainingArguments) -> Iterator[str]:

@@ -15,7 +15,13 @@ SCHEDULER = "scheduler.pt"
 SCALER = "scaler.pt"
 STATE = "trainer_state.json"
 ARGUMENTS = "training_args.json"
+FOREIGN_ARGUMENTS = "training_args.bin"
+"""The arguments as transformers' Trainer keeps them: a pickle, which is never read."""
 RANDOM_STATE = "rng_state.pth"
+GRADIENTS = "gradients.pt"
+SHARDS = "distributed"
+"""The folder with model and optimizer as several processes write them together."""
+PROGRESS = "progress.json"
 MANIFEST = "manifest.json"
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
@@ -23,6 +29,8 @@ STAGING_PREFIX = ".saving-"
 """What the name of a folder begins with that is not a checkpoint yet; no reader takes it for one."""
 DELETING_PREFIX = ".deleting-"
 """The same for one that is no checkpoint any more."""
+REPLACED_PREFIX = ".replaced-"
+"""The same for one whose name is just being given to a newer one."""
 
 
 def checkpoint_name(step: int) -> str:
@@ -48,6 +56,9 @@ def list_checkpoints(output_dir: Path) -> list[Path]:
 
 def get_last_checkpoint(folder: str | Path) -> str | None:
     """The checkpoint of the latest update in a folder; None if there is none. It need not be whole."""
+    from drivetrain.checkpoint.writing import restore_replaced
+
+    restore_replaced(Path(folder))
     checkpoints = list_checkpoints(Path(folder))
     return str(checkpoints[-1]) if checkpoints else None
 
@@ -55,3 +66,8 @@ def get_last_checkpoint(folder: str | Path) -> str | None:
 def random_state_name(rank: int, world_size: int) -> str:
     """The file with a process's random state."""
     return RANDOM_STATE if world_size == 1 else f"rng_state_{rank}.pth"
+
+
+def position_name(rank: int, world_size: int) -> str:
+    """The file that says where a process is in data that keeps that itself."""
+    return "dataloader.pt" if world_size == 1 else f"dataloader_{rank}.pt"

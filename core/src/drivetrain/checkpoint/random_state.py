@@ -65,8 +65,11 @@ def capture_random_state() -> dict[str, Any]:
     return states
 
 
-def restore_random_state(checkpoint: Path, args: TrainingArguments) -> None:
-    """Set all generators of this process to what they were when a checkpoint was saved."""
+def read_random_state(checkpoint: Path, args: TrainingArguments) -> dict[str, Any] | None:
+    """Read the states of this process's generators when a checkpoint was saved; None, and said, if not there.
+
+    ``epoch_begin`` has the states at the beginning of the pass over the data, where the checkpoint says them.
+    """
     file = checkpoint / random_state_name(args.process_index, args.world_size)
     if not file.is_file():
         logger.warning(
@@ -74,8 +77,9 @@ def restore_random_state(checkpoint: Path, args: TrainingArguments) -> None:
             checkpoint,
             file.name,
         )
-        return
-    set_random_state(load_tensors(file))
+        return None
+    states: dict[str, Any] = load_tensors(file)
+    return states
 
 
 def set_random_state(states: dict[str, Any]) -> None:

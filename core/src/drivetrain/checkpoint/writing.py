@@ -2,66 +2,106 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import re
 import shutil
 import uuid
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from drivetrain.checkpoint.layout import DELETING_PREFIX, MANIFEST, STAGING_PREFIX
+from drivetrain.checkpoint.layout import (
+    DELETING_PREFIX,
+    MANIFEST,
+    REPLACED_PREFIX,
+    STAGING_PREFIX,
+)
+from drivetrain.checkpoint.manifest import describe, manifest_text
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
-"""Version of the manifest. A reader refuses one from a later version."""
 
-_CHUNK = 1 << 20
+class StagedCheckpoint:
+    """A checkpoint that is being written, in a folder beside its place that no reader takes for one.
 
-
-@contextmanager
-def stage(target: Path, facts: dict[str, Any]) -> Iterator[Path]:
-    """Give a folder to fill, beside ``target``; when it is left, flush it and give it that name.
-
-    A kill at any instant leaves either no folder of that name or the whole one. An error while it is
-    filled removes it. A checkpoint that has the name already (a run that was set back and came here
-    again) makes place only once the new one is whole.
+    A kill at any instant leaves either no folder of its name (or the earlier one) or the whole one. Files
+    are flushed to the disk, and summed up, in threads while others are written.
 
     Args:
         target: The checkpoint.
-        facts: What the manifest says besides the files.
+        token: What tells the folder from those of other runs; by default a random one.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(target.parent)
-    staging = target.with_name(f"{STAGING_PREFIX}{target.name}-{uuid.uuid4().hex[:8]}")
-    staging.mkdir()
-    try:
-        yield staging
-        files = _flush_files(staging)
-        manifest = {"format_version": FORMAT_VERSION, **facts, "files": files}
-        (staging / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        _flush(staging / MANIFEST)
-        for folder in sorted({path.parent for path in staging.rglob("*")}):
+
+    def __init__(self, target: Path, token: str | None = None) -> None:
+        self.target = target
+        self.folder = target.with_name(f"{STAGING_PREFIX}{target.name}-{token or _token()}")
+        self._threads: ThreadPoolExecutor | None = None
+        self._flushed: dict[Path, Future[None]] = {}
+        self._described: dict[Path, Future[dict[str, Any]]] = {}
+
+    def begin(self) -> None:
+        """Make the folder, after what earlier processes left has been cleared away."""
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(self.target.parent)
+        self.folder.mkdir()
+
+    def flush_written(self) -> None:
+        """Begin to flush and sum up the files that are there by now: they are not written to again."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(2, thread_name_prefix="drivetrain-flush")
+        for file in sorted(path for path in self.folder.rglob("*") if path.is_file()):
+            if file not in self._flushed:
+                self._flushed[file] = self._threads.submit(_flush, file)
+                self._described[file] = self._threads.submit(describe, file)
+
+    def commit(self, facts: dict[str, Any]) -> None:
+        """Flush everything, write the manifest, and give the folder its name.
+
+        A checkpoint that has the name already (a run that was set back and came here again) makes place
+        once the new one is whole.
+
+        Args:
+            facts: What the manifest says besides the files.
+        """
+        self.flush_written()
+        files = {
+            file.relative_to(self.folder).as_posix(): described.result()
+            for file, described in self._described.items()
+        }
+        for flushed in self._flushed.values():
+            flushed.result()
+        self._end_threads()
+        _write_and_flush(self.folder / MANIFEST, manifest_text(facts, files))
+        for folder in sorted({path.parent for path in self.folder.rglob("*")}):
             _flush(folder)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    if target.exists():
-        delete(target)
-    os.replace(staging, target)
-    _flush(target.parent)
+        replaced = _set_aside(self.target)
+        try:
+            os.replace(self.folder, self.target)
+        except OSError:
+            if replaced is not None:
+                os.replace(replaced, self.target)
+            raise
+        _flush(self.target.parent)
+        if replaced is not None:
+            delete(replaced)
+
+    def abandon(self) -> None:
+        """Remove what was written so far."""
+        self._end_threads()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end_threads(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
+            self._threads = None
 
 
 def write_whole(file: Path, text: str) -> None:
     """Write a text file that is there whole or as it was, whatever happens meanwhile."""
-    beside = file.with_name(f".{file.name}-{uuid.uuid4().hex[:8]}")
+    beside = file.with_name(f".{file.name}-{_token()}")
     try:
-        beside.write_text(text, encoding="utf-8")
-        _flush(beside)
+        _write_and_flush(beside, text)
         os.replace(beside, file)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -71,7 +111,7 @@ def write_whole(file: Path, text: str) -> None:
 
 def delete(checkpoint: Path) -> None:
     """Delete a checkpoint, under another name first: a kill meanwhile leaves no half one."""
-    doomed = checkpoint.with_name(f"{DELETING_PREFIX}{checkpoint.name}-{uuid.uuid4().hex[:8]}")
+    doomed = checkpoint.with_name(f"{DELETING_PREFIX}{checkpoint.name.lstrip('.')}-{_token()}")
     os.replace(checkpoint, doomed)
     _flush(checkpoint.parent)
     shutil.rmtree(doomed)
@@ -79,29 +119,46 @@ def delete(checkpoint: Path) -> None:
 
 def clear_leftovers(output_dir: Path) -> None:
     """Delete what an earlier process left half written or half deleted, and say so."""
+    restore_replaced(output_dir)
     for path in output_dir.glob(".*"):
         if path.name.startswith((STAGING_PREFIX, DELETING_PREFIX)) and path.is_dir():
             logger.warning("Deleting %s, which an interrupted process left.", path)
             shutil.rmtree(path)
 
 
-def checksum(file: Path) -> str:
-    """CRC-32 of a file's content, as eight hexadecimal digits."""
-    value = 0
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            value = zlib.crc32(chunk, value)
-    return f"{value:08x}"
+def restore_replaced(output_dir: Path) -> None:
+    """Put checkpoints back that were to be replaced when their process was killed; delete replaced ones."""
+    for path in sorted(output_dir.glob(f"{REPLACED_PREFIX}*")):
+        name = re.fullmatch(rf"{re.escape(REPLACED_PREFIX)}(checkpoint-\d+)-\w+", path.name)
+        if name is None or not path.is_dir():
+            continue
+        target = output_dir / name[1]
+        if target.exists():
+            logger.warning("Deleting %s, which an interrupted process left.", path)
+            delete(path)
+        else:
+            logger.warning("Putting %s back: an interrupted process was about to replace it.", target)
+            os.replace(path, target)
+            _flush(output_dir)
 
 
-def _flush_files(folder: Path) -> dict[str, dict[str, Any]]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for file in files:
-        _flush(file)
-    return {
-        file.relative_to(folder).as_posix(): {"size": file.stat().st_size, "crc32": checksum(file)}
-        for file in files
-    }
+def _set_aside(target: Path) -> Path | None:
+    """Take a checkpoint's name away, so that it can still be put back; None if there is none."""
+    if not target.exists():
+        return None
+    aside = target.with_name(f"{REPLACED_PREFIX}{target.name}-{_token()}")
+    os.replace(target, aside)
+    _flush(target.parent)
+    return aside
+
+
+def _token() -> str:
+    return uuid.uuid4().hex[:8]
+
+
+def _write_and_flush(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+    _flush(file)
 
 
 def _flush(path: Path) -> None:

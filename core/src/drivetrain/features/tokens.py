@@ -115,13 +115,14 @@ class TokensPerSecond(Plugin):
             set_random_state(random_state)
 
     @hookimpl
-    def on_train_begin(self, state: TrainerState) -> None:
-        """Note where a run that resumes begins."""
-        self._start_step = state.global_step
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Note from which update on the seconds are counted: 0, if the run was trained here alone."""
+        assert trainer.training_loop is not None
+        self._start_step = trainer.training_loop.first_step
 
     @hookimpl
     def on_stage_end(self, trainer: Trainer, stage: str, metrics: dict[str, float]) -> None:
-        """Add the speed of what this call of `train` did of the run."""
+        """Add the speed of what was done of the run."""
         if stage != "train":
             return
         state = trainer.state

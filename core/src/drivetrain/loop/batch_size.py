@@ -76,6 +76,7 @@ class _Start:
     def restore(self) -> None:
         """Make everything as it was."""
         trainer = self.trainer
+        trainer.wait_for_saves()
         trainer.optimizer, trainer.lr_scheduler = self.parts
         there = [part for part in self.parts if part is not None]
         for part, state in zip(there, self.states, strict=True):

@@ -88,6 +88,11 @@ class Engine:
         for parameter in self.parameters:
             parameter.grad = None
 
+    def load_measurements(self, measurements: dict[str, float]) -> None:
+        """Take up what `measurements` gave after the last update of the run that is resumed."""
+        self.gradient_norm = measurements.get("grad_norm")
+        self.learning_rate = measurements.get("learning_rate")
+
     def measurements(self) -> dict[str, float]:
         """The gradient norm and the learning rate of the last update, as numbers."""
         rate = self.learning_rate

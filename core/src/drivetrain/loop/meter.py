@@ -61,8 +61,28 @@ class LossMeter:
         self.total += float(total)
         return float(total)
 
+    def state(self) -> dict[str, float]:
+        """What a checkpoint keeps; read from the device."""
+        self._fold()
+        since_log, folded_non_finite = self._folded or (torch.zeros(()), torch.zeros(()))
+        return {
+            "total": self.total,
+            "num_non_finite": self.num_non_finite,
+            "since_log": since_log.item(),
+            "non_finite_since_log": int(folded_non_finite),
+        }
+
+    def load_state(self, state: dict[str, float]) -> None:
+        """Take up what `state` gave."""
+        self.total = state["total"]
+        self.num_non_finite = int(state["num_non_finite"])
+        sums = (state["since_log"], state["non_finite_since_log"])
+        self._folded = tuple(torch.tensor(value, dtype=torch.float32) for value in sums)  # type: ignore[assignment]
+
     def _fold(self) -> None:
         """The same sum, on the device: slower to compute, and nothing waits for it."""
+        if not self._pending:
+            return
         device = self._pending[0].device
         total, num_non_finite = self._folded or (torch.zeros((), device=device),) * 2
         for loss, steps in zip(self._pending, self._steps, strict=True):

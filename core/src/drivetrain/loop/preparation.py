@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivetrain.arguments.choices import SaveStrategy
 from drivetrain.callbacks.restoring import restore_callbacks
-from drivetrain.checkpoint import run_checkpoints
-from drivetrain.checkpoint.layout import list_checkpoints
-from drivetrain.checkpoint.random_state import seed_by
+from drivetrain.checkpoint import resuming
+from drivetrain.checkpoint.layout import STATE, list_checkpoints
+from drivetrain.checkpoint.progress import read_progress
+from drivetrain.checkpoint.random_state import read_random_state, seed_by
 from drivetrain.checkpoint.reading import find_checkpoint
+from drivetrain.loop.going_on import Start
 from drivetrain.loop.plan import LoopPlan, make_plan
 from drivetrain.loop.training import TrainingLoop
 from drivetrain.state import TrainerState
+from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
     from drivetrain.arguments import TrainingArguments
@@ -34,7 +39,22 @@ def choose_checkpoint(resume_from: str | bool | Path | None, args: TrainingArgum
                 args.resume_from_checkpoint,
             )
         return None
-    return find_checkpoint(resume_from, Path(args.output_dir))
+    return _find_together(args, partial(find_checkpoint, resume_from, Path(args.output_dir)))
+
+
+def _find_together(args: TrainingArguments, find: Callable[..., Path]) -> Path:
+    """Let the process that saves find the checkpoint, for others that would look at the same folder."""
+    answer: tuple[Path | None, str] = (None, "")
+    if args.should_save:
+        try:
+            answer = find(args.allow_partial_resume), ""
+        except UsageError as error:
+            answer = None, str(error)
+    first = args.process_index - args.local_process_index if args.save_on_each_node else 0
+    found, reason = args.strategy_plugin.gather(answer)[first]
+    if found is None:
+        raise UsageError(reason)
+    return Path(found)
 
 
 def prepare_training(
@@ -45,24 +65,44 @@ def prepare_training(
         _make_model_again(trainer, trial)
     trainer.alter_model_once()
     if checkpoint is not None:
-        run_checkpoints.read_model(trainer.model, checkpoint, trainer.args.low_cpu_mem_usage)
-    trainer.state = TrainerState() if checkpoint is None else run_checkpoints.read_state(checkpoint)
+        resuming.read_model(trainer.model, checkpoint, trainer.args.low_cpu_mem_usage)
+    trainer.state = TrainerState() if checkpoint is None else resuming.read_state(checkpoint)
+    is_known_how_far = checkpoint is not None and (checkpoint / STATE).is_file()
+    start = _read_start(trainer, checkpoint) if checkpoint is not None and is_known_how_far else None
     loader = trainer.get_train_dataloader()
     trainer.overwritten_checkpoints = []
+    trainer.saver.begin_run(checkpoint)
     if checkpoint is None:
         note_earlier_runs(trainer)
     elif trainer.args.restore_callback_states_from_checkpoint:
         trainer.control = restore_callbacks(trainer.callback_handler, trainer.state) or trainer.control
-    plan = make_plan(trainer, loader, trainer.state.global_step)
+        trainer.control.should_save = False  # as it was when this checkpoint was written
+    progress = None if start is None else start.progress
+    plan = make_plan(trainer, loader, trainer.state.global_step, progress)
     _begin_state(trainer, plan)
     _make_optimization(trainer, plan)
+    loop = trainer.training_loop = TrainingLoop(trainer, plan, loader, ignore_keys_for_eval, start)
     if checkpoint is not None:
-        run_checkpoints.read_optimization(trainer, checkpoint)
+        resuming.report_changes(trainer, checkpoint)
+        resuming.read_optimization(trainer, checkpoint)
     handler = trainer.callback_handler
     handler.model, handler.train_dataloader = trainer.model, loader
     handler.optimizer, handler.lr_scheduler = trainer.optimizer, trainer.lr_scheduler
     _tell(trainer, plan, checkpoint)
-    return TrainingLoop(trainer, plan, loader, ignore_keys_for_eval, checkpoint)
+    return loop
+
+
+def _read_start(trainer: Trainer, checkpoint: Path) -> Start:
+    """What the loop takes up from a checkpoint."""
+    args = trainer.args
+    states = read_random_state(checkpoint, args)
+    return Start(
+        progress=read_progress(checkpoint),
+        random_states=states,
+        epoch_random_states=None if states is None else states.pop("epoch_begin", None),
+        data_position=resuming.read_position(checkpoint, args),
+        load_gradients=partial(resuming.read_gradients, trainer, checkpoint),
+    )
 
 
 def _make_model_again(trainer: Trainer, trial: Any) -> None:
@@ -75,7 +115,9 @@ def take_up_batch_size(trainer: Trainer, checkpoint: Path | None) -> None:
     """Go on with the batch size that was found to fit, if the run that is resumed looked for one."""
     if checkpoint is None or not trainer.args.auto_find_batch_size:
         return
-    saved = run_checkpoints.read_state(checkpoint).train_batch_size
+    if not (checkpoint / STATE).is_file():
+        return
+    saved = resuming.read_state(checkpoint).train_batch_size
     if saved is not None and saved < trainer._train_batch_size:
         logger.info("Going on with %d samples a micro-batch, which were found to fit.", saved)
         trainer._train_batch_size = saved

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from drivetrain.arguments.choices import SaveStrategy
-from drivetrain.checkpoint.random_state import restore_random_state
+from drivetrain.checkpoint.random_state import capture_random_state, set_random_state
 from drivetrain.data.loaders import iterate_epoch
 from drivetrain.loop.engine import Engine
+from drivetrain.loop.going_on import Start, catch_up, set_if_known, take_data_position, take_up
+from drivetrain.loop.interruption import EvaluationInterrupted
 from drivetrain.loop.meter import LossMeter
 from drivetrain.loop.windows import Window, windows_of_epoch
 from drivetrain.metrics import TrainOutput, speed_metrics
@@ -18,8 +21,6 @@ from drivetrain.signatures import accepted
 from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from drivetrain.loop.plan import LoopPlan
     from drivetrain.trainer import Trainer
 
@@ -36,7 +37,7 @@ class TrainingLoop:
         plan: How long the run is and where it starts.
         loader: The training batches.
         ignore_keys_for_eval: Outputs of the model that evaluations leave out.
-        checkpoint: The checkpoint that the run resumes from.
+        start: What a run that resumes takes up.
     """
 
     def __init__(
@@ -45,50 +46,76 @@ class TrainingLoop:
         plan: LoopPlan,
         loader: Any,
         ignore_keys_for_eval: list[str] | None = None,
-        checkpoint: Path | None = None,
+        start: Start | None = None,
     ) -> None:
         self.trainer = trainer
         self.plan = plan
         self.loader = loader
         self.ignore_keys_for_eval = ignore_keys_for_eval
-        self.checkpoint = checkpoint
+        self.start = start
         self.engine = Engine(trainer)
         self.meter = LossMeter(trainer.args.logging_nan_inf_filter)
         self.start_time = time.time()
-        self.last_logged = plan.start_step
-        self.batches_done = 0
+        self.first_step = self.last_logged = plan.start_step
+        self.epoch = plan.start_epoch
+        self.updates_done = self.batches_done = 0
+        self.is_epoch_over = False
+        self.is_end_left = False
+        self.is_evaluating = False
+        self.put_off: list[str] = []
+        self.epoch_random_states: dict[str, Any] | None = None
 
     def run(self) -> TrainOutput:
         """Train until the plan is fulfilled or the control says stop."""
         trainer = self.trainer
         self.engine.begin_training()
         self.engine.zero_gradients()
+        if self.start is not None:
+            take_up(self, self.start)
         trainer.emit("on_train_begin")
-        if trainer.args.eval_on_start:
-            self.evaluate(is_first_look=True)
-        for epoch in range(self.plan.start_epoch, self.plan.num_epochs):
+        if trainer.args.eval_on_start and self.start is None:
+            with contextlib.suppress(EvaluationInterrupted):  # the first update will not begin
+                self.evaluate(is_first_look=True)
+        if self.start is not None:
+            catch_up(self, self.start)
+        for epoch in self.epochs():
+            self.epoch, self.is_epoch_over = epoch, False
             trainer.emit("on_epoch_begin")
             self.run_epoch(epoch)
             trainer.emit("on_epoch_end")
+            self.is_epoch_over = True
             self.flow()
             if trainer.control.should_training_stop:
                 break
         return self.finish()
 
+    def epochs(self) -> Iterable[int]:
+        """The passes over the data; none for a run that is stopped or complete when it is taken up."""
+        is_over = self.trainer.control.should_training_stop and not self.is_end_left
+        epochs = range(0) if is_over else range(self.plan.start_epoch, self.plan.num_epochs)
+        if not epochs and self.start is not None:
+            set_if_known(self.start.random_states)  # no pass takes them up
+        return epochs
+
     def run_epoch(self, epoch: int) -> None:
         """One pass over the data, or what is left of it."""
-        start_update = self.plan.start_update if epoch == self.plan.start_epoch else 0
-        self.batches_done = start_update * self.plan.accumulation
-        for window in self.windows(epoch, start_update):
+        plan = self.plan
+        is_taken_up = epoch == plan.start_epoch
+        self.updates_done, self.batches_done = (
+            (plan.start_update, plan.start_batch) if is_taken_up else (0, 0)
+        )
+        for window in self.windows(epoch, self.batches_done):
             self.run_update(epoch, window)
             if self.is_stopping():
                 return
-        if self.batches_done < min(self.plan.accumulation, self.plan.batches_per_epoch):
+        is_short = self.batches_done < min(plan.accumulation, plan.batches_per_epoch)
+        if is_short and not self.is_end_left:
             self.end_early(epoch)
 
     def run_update(self, epoch: int, window: Window) -> None:
         """One optimizer update: forward and backward of each micro-batch, then a step."""
         trainer, engine = self.trainer, self.engine
+        trainer.saver.poll()
         trainer.emit("on_step_begin")
         for index, is_last in window:
             loss = engine.forward_backward(index, window, is_last)
@@ -107,23 +134,38 @@ class TrainingLoop:
         engine.step_schedule()
         engine.zero_gradients()
         trainer.state.global_step += 1
+        self.updates_done += 1
         trainer.state.epoch = epoch + self.batches_done / self.plan.batches_per_epoch
         trainer.emit("on_step_end")
         self.flow()
 
-    def windows(self, epoch: int, start_update: int) -> Iterator[Window]:
+    def windows(self, epoch: int, start_batch: int) -> Iterator[Window]:
         """The windows of an epoch. A resumed run takes up the random numbers where they were left.
 
         To begin to iterate draws a number (the loading processes' seed). In the run that is resumed
         that came before the checkpoint if it lies within the epoch, and after it if at its start.
         """
-        checkpoint = self.checkpoint if epoch == self.plan.start_epoch else None
-        if checkpoint is not None and start_update == 0:
-            restore_random_state(checkpoint, self.trainer.args)
-        batches = iterate_epoch(self.loader, epoch, start_update * self.plan.accumulation)
-        if checkpoint is not None and start_update > 0:
-            restore_random_state(checkpoint, self.trainer.args)
-        return windows_of_epoch(self.trainer, self.plan, batches, start_update)
+        start = self.start if epoch == self.plan.start_epoch else None
+        states = None if start is None else start.random_states
+        if start_batch >= self.plan.batches_per_epoch or self.is_end_left:
+            set_if_known(states)
+            if start is not None and start.progress is not None:
+                self.trainer.control.should_epoch_stop = start.progress.is_epoch_left
+            return iter(())
+        is_within = start_batch > 0 and states is not None
+        set_if_known(start.epoch_random_states if start is not None and is_within else states)
+        self.epoch_random_states = capture_random_state()
+        batches = iterate_epoch(
+            self.loader,
+            epoch,
+            start_batch,
+            take_data_position(self),
+            show_progress=not self.trainer.args.disable_tqdm,
+            start_sample=self.plan.start_sample if start is not None else None,
+        )
+        if is_within:
+            set_if_known(states)
+        return windows_of_epoch(self.trainer, self.plan, batches, start_batch)
 
     def is_stopping(self) -> bool:
         """Whether the control says to leave the epoch."""
@@ -153,13 +195,29 @@ class TrainingLoop:
 
     def flow(self) -> None:
         """Log, evaluate and save, as the control asks."""
-        if self.trainer.control.should_log and self.trainer.state.global_step > self.last_logged:
+        control = self.trainer.control
+        if control.should_log and self.trainer.state.global_step > self.last_logged:
             self.log()
         if self.trainer.control.should_evaluate:
-            self.evaluate()
+            self.evaluate_or_put_off()
         if self.trainer.control.should_save:
             self.trainer.save_checkpoint()
-            self.trainer.emit("on_save")
+            self.trainer.control.should_save = False  # `on_save` may come later
+            self.put_off = []
+
+    def evaluate_or_put_off(self) -> None:
+        """Evaluate; if that is interrupted, have a checkpoint saved whose run begins with the evaluation."""
+        trainer = self.trainer
+        num_logged, was_to_be_saved = len(trainer.state.log_history), trainer.control.should_save
+        random_states = capture_random_state()
+        try:
+            self.evaluate()
+        except EvaluationInterrupted:
+            self.engine.begin_training()
+            del trainer.state.log_history[num_logged:]
+            set_random_state(random_states)
+            self.put_off = ["evaluate", "save"] if was_to_be_saved else ["evaluate"]
+            trainer.control.should_save = True
 
     def log(self) -> None:
         """Log the mean loss since the last log, the gradient norm and the rate."""
@@ -176,7 +234,11 @@ class TrainingLoop:
         """Evaluate; note whether the model is the best yet; step a schedule that waits for metrics."""
         trainer = self.trainer
         keys = accepted(trainer.evaluate, ignore_keys=self.ignore_keys_for_eval)
-        metrics = trainer.evaluate(**keys)
+        self.is_evaluating = True
+        try:
+            metrics = trainer.evaluate(**keys)
+        finally:
+            self.is_evaluating = False
         trainer.hooks.call("on_metrics", metrics=metrics)
         self.engine.begin_training()
         if is_first_look:
@@ -193,7 +255,7 @@ class TrainingLoop:
         """Log what training as a whole was like, and load the best model if that is asked for."""
         trainer, state = self.trainer, self.trainer.state
         self.meter.take()
-        num_steps = state.global_step - self.plan.start_step
+        num_steps = state.global_step - self.first_step
         train_loss = self.meter.total / max(num_steps, 1)
         num_samples = self.plan.num_train_samples * num_steps / max(state.max_steps, 1)
         metrics = speed_metrics("train", self.start_time, num_samples, num_steps)
@@ -206,6 +268,7 @@ class TrainingLoop:
         trainer.call_log(metrics)
         if self.meter.num_non_finite:
             logger.warning("%d micro-batches had a loss that is not finite.", self.meter.num_non_finite)
+        trainer.saver.finish()
         trainer.finish_training()
         trainer.emit("on_train_end")
         return TrainOutput(state.global_step, train_loss, metrics)

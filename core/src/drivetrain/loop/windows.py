@@ -41,11 +41,11 @@ class Window:
 
 
 def windows_of_epoch(
-    trainer: Trainer, plan: LoopPlan, batches: Iterator[Any], start_update: int
+    trainer: Trainer, plan: LoopPlan, batches: Iterator[Any], start_batch: int
 ) -> Iterator[Window]:
-    """The windows of a pass from an update on; fewer than planned if the data runs dry."""
-    for update in range(start_update, plan.updates_per_epoch):
-        wanted = plan.batches_in(update)
+    """The windows of a pass from a batch on; fewer than planned if the data runs dry."""
+    for start in range(start_batch, plan.batches_per_epoch, plan.accumulation):
+        wanted = plan.batches_at(start)
         device = accepted(trainer.get_batch_samples, device=trainer.args.device)
         collected, num_items = trainer.get_batch_samples(batches, wanted, **device)
         if not collected:

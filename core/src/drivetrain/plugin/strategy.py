@@ -47,6 +47,13 @@ class StrategyPlugin(Plugin):
     def wait(self) -> None:
         """Wait until every process is here."""
 
+    def gather(self, value: Any) -> list[Any]:
+        """A value of each process, in the order of their ranks: numbers, texts, containers of such.
+
+        Every process calls it at the same place; it returns when all have.
+        """
+        return [value]
+
     def place_model(self, model: nn.Module) -> nn.Module:
         """Move the model to where it is trained. Called when the trainer is made."""
         return model.to(self.device)
