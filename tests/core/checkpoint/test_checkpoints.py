@@ -22,6 +22,7 @@ FILES = {
     "manifest.json",
     "model.safetensors",
     "optimizer.pt",
+    "progress.json",
     "rng_state.pth",
     "scheduler.pt",
     "trainer_state.json",
