@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 from drivetrain_registry import UsageError
 
@@ -35,6 +36,11 @@ class ExportableState:
         for name, value in state["attributes"].items():
             setattr(instance, name, value)
         return instance
+
+
+def is_exportable(thing: object) -> TypeGuard[ExportableState]:
+    """Whether an object's state can be kept and taken up again, `ExportableState` or another library's."""
+    return callable(getattr(thing, "state", None)) and callable(getattr(type(thing), "from_state", None))
 
 
 @dataclass
@@ -132,18 +138,25 @@ class TrainerState:
                 setattr(self, interval, updates)
 
     def collect_states(self, holders: Iterable[object]) -> None:
-        """Take up the state of every `ExportableState` among ``holders``; several of a class as a list."""
+        """Take up the state of every exportable one among ``holders``; several of a class as a list.
+
+        Raises:
+            UsageError: A state has something in it that could not be taken up again from JSON.
+        """
         collected: dict[str, list[Any]] = {}
         for holder in holders:
-            if isinstance(holder, ExportableState):
-                collected.setdefault(type(holder).__name__, []).append(holder.state())
+            if is_exportable(holder):
+                name = type(holder).__name__
+                state = as_json(holder.state(), functools.partial(_refuse, name))
+                collected.setdefault(name, []).append(state)
         self.stateful_callbacks = {
             name: states[0] if len(states) == 1 else states for name, states in collected.items()
         }
 
     def to_json(self) -> str:
-        """The state as ``trainer_state.json`` has it."""
-        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
+        """The state as ``trainer_state.json`` has it; see `as_json`."""
+        values = {member.name: getattr(self, member.name) for member in dataclasses.fields(self)}
+        return json.dumps(as_json(values), indent=2, sort_keys=True) + "\n"
 
     def save_to_json(self, json_path: str | PathLike[str]) -> None:
         """Write the state to a file."""
@@ -157,3 +170,44 @@ class TrainerState:
             values = json.load(file)
         known = {member.name for member in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
+
+
+def as_json(value: Any, convert: Callable[[Any], Any] = str) -> Any:
+    """A value as JSON can hold it: numbers as numbers, tensors and arrays as (lists of) numbers.
+
+    Args:
+        value: The value, and what is in it.
+        convert: Makes a JSON value of what is none of these; by default its text.
+    """
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {_as_key(key): as_json(item, convert) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(item, convert) for item in value]
+    numbers = _as_numbers(value)
+    return convert(value) if numbers is None else as_json(numbers, convert)
+
+
+def _as_numbers(value: Any) -> Any:
+    """Python's numbers out of a tensor, an array or a fraction; None if there are none."""
+    try:
+        if hasattr(value, "tolist"):
+            return value.tolist()
+        return float(value) if hasattr(value, "__float__") else None
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):  # a tensor without values, say
+        return None
+
+
+def _as_key(key: Any) -> str:
+    """A key as text; those that JSON knows as it writes them."""
+    if isinstance(key, str):
+        return key
+    return json.dumps(key) if key is None or isinstance(key, (bool, int, float)) else str(key)
+
+
+def _refuse(name: str, value: Any) -> NoReturn:
+    raise UsageError(
+        f"`{name}.state()` has a {type(value).__name__} in it, which a checkpoint cannot keep. Give "
+        "numbers, texts, lists and dicts, and set what else there is in `from_state`."
+    )

@@ -6,7 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from small import make_trainer
 
 from drivetrain import (
@@ -19,6 +21,7 @@ from drivetrain import (
     TrainerState,
 )
 from drivetrain.callbacks.restoring import restore_callbacks
+from drivetrain.state import is_exportable
 
 
 class Worse(Trainer):
@@ -166,3 +169,49 @@ def test_a_state_for_a_class_that_takes_none_is_an_error() -> None:
     states = state_with(StopAtThree={"args": {}, "attributes": {}})
     with pytest.raises(ValueError, match="has no `from_state`.*Derive it from ExportableState"):
         restore_callbacks(CallbackHandler([StopAtThree()]), states)
+
+
+class OfAnotherLibrary(TrainerCallback):
+    """Has what an exportable state has, without deriving from ours."""
+
+    def __init__(self, limit: int = 1) -> None:
+        self.limit = limit
+        self.seen: Any = ()
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {"limit": self.limit}, "attributes": {"seen": self.seen}}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> OfAnotherLibrary:
+        made = cls(**state["args"])
+        made.seen = state["attributes"]["seen"]
+        return made
+
+
+class HasAStateOfAnotherSort(TrainerCallback):
+    state = "on"
+
+
+def test_what_can_do_the_same_is_as_exportable(tmp_path: Path) -> None:
+    callback = OfAnotherLibrary(5)
+    callback.seen = (torch.tensor(2), np.arange(2), np.float32(0.5))
+    assert is_exportable(callback)
+    assert is_exportable(TrainerControl())
+    assert not is_exportable(HasAStateOfAnotherSort())
+    options: dict[str, Any] = {"save_strategy": "steps", "save_steps": 2, "output_dir": tmp_path}
+    make_trainer(callbacks=[callback, HasAStateOfAnotherSort()], max_steps=2, **options).train()
+    other = OfAnotherLibrary()
+    resumed = make_trainer(
+        callbacks=[other], max_steps=3, restore_callback_states_from_checkpoint=True, **options
+    )
+    resumed.train(resume_from_checkpoint=True)
+    assert (other.limit, other.seen) == (5, [2, [0, 1], 0.5])
+
+
+def test_a_state_that_could_not_be_taken_up_again_is_an_error_that_names_it() -> None:
+    callback = OfAnotherLibrary()
+    callback.seen = [Path("somewhere")]
+    with pytest.raises(
+        ValueError, match=r"`OfAnotherLibrary.state\(\)` has a \w+Path in it.*`from_state`"
+    ):
+        TrainerState().collect_states([callback])
