@@ -12,9 +12,11 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, Sampler, SequentialSampler
 
 from drivetrain.data.columns import ColumnFilter, argument_of
-from drivetrain.data.epochs import EpochLoader
+from drivetrain.data.epochs import EpochLoader, stateful_loader
+from drivetrain.data.positions import begin_pass, keeps_position, why_read_again
 from drivetrain.data.sample_lengths import find_lengths
 from drivetrain.data.samplers import EpochSampler, LengthGroupedSampler, OneGeneratorSampler
+from drivetrain.data.streams import can_be_entered, is_followable
 from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def make_loader(
             dataset = column_filter.filter_dataset(dataset, description)
         else:
             collator = column_filter.wrap_collator(collator, description)
-    return EpochLoader(
+    cls = _loader_class(dataset, args) if description == TRAINING else EpochLoader
+    return cls(
         dataset,
         seed=args.seed,
         order_seed=_order_seed(args),
@@ -72,6 +75,13 @@ def make_loader(
         persistent_workers=args.dataloader_persistent_workers and _can_persist(dataset, description),
         prefetch_factor=args.dataloader_prefetch_factor,
     )
+
+
+def _loader_class(dataset: Any, args: TrainingArguments) -> type[EpochLoader]:
+    """The loader for training data: one that keeps the states of its processes, where they have any."""
+    if args.dataloader_num_workers == 0 or not is_followable(dataset) or not can_be_entered(dataset):
+        return EpochLoader
+    return stateful_loader() or EpochLoader
 
 
 def is_iterable(dataset: Any) -> bool:
@@ -122,22 +132,57 @@ def eval_sampler(dataset: Any) -> Sampler[int] | None:
     return None if is_iterable(dataset) else SequentialSampler(dataset)
 
 
-def iterate_epoch(loader: Iterable[Any], epoch: int, start: int = 0) -> Iterator[Any]:
+def iterate_epoch(
+    loader: Iterable[Any],
+    epoch: int,
+    start: int = 0,
+    position: dict[str, Any] | None = None,
+    show_progress: bool = False,
+    start_sample: int | None = None,
+) -> Iterator[Any]:
     """The batches of an epoch from batch ``start`` on.
 
-    Where the loader's sampler can be entered anywhere (`EpochSampler`), the batches before are not
-    read; otherwise they are read and thrown away.
+    The batches before are not read where the data is entered by its ``position``, or where the order of
+    its indices can be entered anywhere (`EpochSampler`). Otherwise they are read and thrown away.
+
+    Args:
+        loader: The batches of all epochs.
+        epoch: The epoch.
+        start: The first batch that is wanted.
+        position: Where `drivetrain.data.positions.position_of` said that the run to go on with was: in
+            this epoch, or with ``start`` 0 at the end of the last.
+        show_progress: Show a bar while batches are read again.
+        start_sample: The sample of its order where a pass begins whose first ``start`` batches had another
+            size, in a loader that `can_enter` there.
     """
     members = (getattr(loader, name, None) for name in ("sampler", "batch_sampler", "dataset"))
     for thing in (loader, *members):
         set_epoch = getattr(thing, "set_epoch", None)
         if callable(set_epoch):
             set_epoch(epoch)
-    if start and isinstance(loader, DataLoader) and _enter(loader, start):
-        return iter(loader)
-    batches = iter(loader)
-    collections.deque(itertools.islice(batches, start), maxlen=0)
+    is_within = start > 0 or bool(start_sample)
+    is_there = is_within and can_enter(loader) and _enter(loader, start, start_sample)
+    batches, is_at_start = begin_pass(loader, epoch, start, position)
+    if not (is_there or is_at_start):
+        _skip(batches, start, why_read_again(loader), show_progress)
     return batches
+
+
+def _skip(batches: Iterator[Any], count: int, reason: str, show_progress: bool) -> None:
+    """Read batches and throw them away."""
+    logger.warning(
+        "Reading %d batches again, which were trained on before: %s. To begin the epoch anew instead, type "
+        "ignore_data_skip=True: that is faster, and not exact.",
+        count,
+        reason,
+    )
+    skipped = itertools.islice(batches, count)
+    if show_progress:
+        from tqdm.auto import tqdm
+
+        what = "Skipping batches already trained on"
+        skipped = tqdm(skipped, what, total=count, unit="batch", dynamic_ncols=True, leave=False)
+    collections.deque(skipped, maxlen=0)
 
 
 def num_samples_of(loader: Any) -> int | None:
@@ -153,11 +198,22 @@ def _order_seed(args: TrainingArguments) -> int:
     return args.seed if args.data_seed is None else args.data_seed
 
 
-def _enter(loader: DataLoader[Any], start: int) -> bool:
-    """Begin the next pass at batch ``start``, if the order can be entered there; return whether it can."""
-    if loader.batch_size is None or not isinstance(loader.sampler, EpochSampler):
-        return False
-    loader.sampler.seek(start * loader.batch_size)
+def can_enter(loader: Any) -> bool:
+    """Whether a pass can begin at any sample of its order."""
+    is_ordered = isinstance(loader, DataLoader) and isinstance(loader.sampler, EpochSampler)
+    return is_ordered and loader.batch_size is not None and not keeps_position(loader)
+
+
+def num_batches_from(loader: Any, sample: int) -> int:
+    """Batches of a pass that begins at a sample of its order."""
+    num_samples, batch_size = max(len(loader.sampler) - sample, 0), int(loader.batch_size)
+    num_batches, rest = divmod(num_samples, batch_size)
+    return num_batches if loader.drop_last or rest == 0 else num_batches + 1
+
+
+def _enter(loader: Any, start: int, sample: int | None) -> bool:
+    """Begin the next pass at batch ``start``, or at a sample where batches were of another size."""
+    loader.sampler.seek(start * loader.batch_size if sample is None else sample)
     number_from = getattr(loader.batch_sampler, "seek", None)
     if callable(number_from):
         number_from(start)
