@@ -50,6 +50,7 @@ class Feature:
 
 
 FEATURES = (
+    Feature("preemption_signals", "preemption:Preemption"),
     Feature("tf32", "determinism:TensorFloat32", lambda value: value is not None),
     Feature("use_liger_kernel", "liger"),
     Feature("gradient_checkpointing", "gradient_checkpointing:GradientCheckpointing"),
