@@ -9,6 +9,8 @@ SCHEDULER ?= cosine
 REPORT_TO ?= tensorboard
 ARGS ?=
 PYTEST_ARGS ?=
+KILLS ?= 3000
+SEED ?=
 JOBS ?= 2
 V ?=
 
@@ -31,7 +33,7 @@ test test-fast: export OMP_NUM_THREADS := 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fast lint format wheels clean
+.PHONY: help demo test test-fast torture lint format wheels clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +52,9 @@ test: $(STAMPS)/test ## Run all tests but those that need a GPU.
 
 test-fast: $(STAMPS)/test ## Run the tests that take no installs and no whole trainings.
 	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not gpu" $(PYTEST_ARGS)
+
+torture: $(STAMPS)/test ## Kill training 3,000 times, a quarter of an hour: KILLS=500 SEED=7 ...
+	@$(BIN)/python tests/e2e/crashes/torture.py --kills $(KILLS) --jobs $(JOBS) $(if $(SEED),--seed $(SEED))
 
 lint: $(STAMPS)/lint ## Check style, types and the direction of imports.
 	$(SAY) 'ruff, mypy, import-linter (20 s)'

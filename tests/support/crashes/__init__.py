@@ -1,0 +1,1 @@
+"""Training processes that are killed, and what has to hold after that."""
