@@ -31,7 +31,7 @@ def test_a_published_argument_is_an_argument_with_its_default_or_an_old_spelling
         assert (default, type(default)) == (ALL[name], type(ALL[name]))
 
 
-def test_no_other_argument_is_there_than_published_ones_and_the_names_of_parts() -> None:
+def test_no_other_argument_is_there_than_published_ones_and_a_few_of_ours() -> None:
     assert set(FIELDS) - set(ALL) == OURS
 
 

@@ -28,6 +28,7 @@ CHECKPOINT = {
     "manifest.json",
     "model.safetensors",
     "optimizer.pt",
+    "progress.json",
     "rng_state.pth",
     "scheduler.pt",
     "trainer_state.json",

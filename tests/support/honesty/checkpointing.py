@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 import safetensors.torch
-from small import are_equal, weights_of
+from small import Net, are_equal, weights_of
 
-from drivetrain import EvalPrediction, ExportableState, TrainerCallback
-from honesty.observations import checkpoints, files_of_checkpoint
+from drivetrain import EvalPrediction, ExportableState, Trainer, TrainerCallback, UsageError
+from honesty.observations import checkpoints, checkpoints_in, files_of_checkpoint
 from honesty.processes import SECOND_MACHINE
 from honesty.table import Case, row, seen
 
@@ -17,6 +22,7 @@ PARTS = {
     "manifest.json",
     "model.safetensors",
     "optimizer.pt",
+    "progress.json",
     "rng_state.pth",
     "scheduler.pt",
     "trainer_state.json",
@@ -90,6 +96,66 @@ def load_best_model_at_end(case: Case) -> None:
         assert are_equal(weights_of(trainer), safetensors.torch.load_file(saved))
 
 
+class SendsSignal(TrainerCallback):
+    """Sends this process a signal in the second update, if that is not its end."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 1 and signal.getsignal(signal.SIGUSR2) != signal.SIG_DFL:
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+
+@row("preemption_signals", ["SIGUSR2"])
+def preemption_signals(case: Case) -> None:
+    assert case.plain(callbacks=[SendsSignal()]).train().global_step == 6
+    with pytest.raises(SystemExit) as left:
+        case.changed(callbacks=[SendsSignal()]).train()
+    assert left.value.code == 75
+    assert checkpoints_in("changed") == [2]
+
+
+class NotesThreads(Net):
+    """Notes in which threads it is saved."""
+
+    threads: list[str]
+
+    def save_pretrained(self, folder: str, state_dict: Any = None) -> None:
+        self.threads.append(threading.current_thread().name)
+        safetensors.torch.save_file(dict(state_dict or self.state_dict()), f"{folder}/model.safetensors")
+
+
+@row("async_save", True)
+def async_save(case: Case) -> None:
+    for make, expected in ((case.plain, "MainThread"), (case.changed, "drivetrain-checkpoint-6")):
+        model = NotesThreads()
+        model.threads = []
+        make(model=model, save_strategy="epoch").train()
+        assert model.threads == [expected]
+
+
+class FullDisk(Trainer):
+    """Its disk is full."""
+
+    def save_model(self, output_dir: Any = None, _internal_call: bool = False) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@row("save_on_error", "stop")
+def save_on_error(case: Case) -> None:
+    for make, step in ((case.plain, 4), (case.changed, 2)):
+        trainer = make(cls=FullDisk, save_strategy="steps", save_steps=2)
+        with pytest.raises(OSError, match="No space left on device. It takes about .* are free there"):
+            trainer.train()
+        assert trainer.state.global_step == step
+
+
+@row("allow_partial_resume", True)
+def allow_partial_resume(case: Case) -> None:
+    case.plain(output_dir="earlier", save_strategy="epoch", save_only_model=True).train()
+    with pytest.raises(UsageError, match="allow_partial_resume=True"):
+        case.plain().train(resume_from_checkpoint="earlier/checkpoint-6")
+    assert case.changed().train(resume_from_checkpoint="earlier/checkpoint-6").global_step == 6
+
+
 ROWS = [
     seen("save_strategy", "epoch", checkpoints, [], [6]),
     seen("save_steps", 2, checkpoints, [6], [2, 4, 6], save_strategy="steps"),
@@ -107,4 +173,8 @@ ROWS = [
     restore_callback_states,
     low_cpu_mem_usage,
     load_best_model_at_end,
+    preemption_signals,
+    async_save,
+    save_on_error,
+    allow_partial_resume,
 ]

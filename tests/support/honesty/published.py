@@ -156,5 +156,13 @@ PUBLISHED_ELSEWHERE: dict[str, Any] = {
 }
 """Older and odd ones, of overviews."""
 
-OURS = {"strategy", "precision", "plugins"}
-"""Arguments that are nowhere published: the names of parts."""
+OURS = {
+    "strategy",
+    "precision",
+    "plugins",
+    "async_save",
+    "save_on_error",
+    "allow_partial_resume",
+    "preemption_signals",
+}
+"""Arguments that are nowhere published: the names of parts, and of checkpoints."""

@@ -19,6 +19,10 @@ LAST_CHECKPOINT = "last-checkpoint"
 NOT_THE_MODEL = (
     "manifest.json",
     "trainer_state.json",
+    "progress.json",
+    "gradients.pt",
+    "dataloader*.pt",
+    "distributed",
     "optimizer*",
     "scheduler.pt",
     "scaler.pt",
