@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from packaging.requirements import Requirement
 from projects import find_projects
 from venvs import Venv, make_venv
 
-LIBRARIES = ("torch", "numpy", "safetensors", "tqdm", "pluggy", "tensorboard", "pytest")
-"""What environments borrow so that drivetrain can be installed and tested in them."""
+OURS = ("drivetrain-core", "drivetrain-torch", "drivetrain-tensorboard")
+"""What ``pip install drivetrain`` installs and what these tests install besides."""
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -43,6 +44,13 @@ def build_wheels(folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def find_libraries() -> tuple[str, ...]:
+    """Find what environments borrow, so that drivetrain can be installed and tested in them."""
+    ours = [project for project in find_projects() if project.name in OURS]
+    needed = {Requirement(line).name for project in ours for line in project.requirements}
+    return ("pytest", *sorted(name for name in needed if not name.startswith("drivetrain")))
+
+
 @pytest.fixture
 def bare_venv(tmp_path: Path, wheelhouse: Path) -> Venv:
     """An environment with pip and nothing else."""
@@ -55,7 +63,7 @@ def fresh_venv(tmp_path_factory: pytest.TempPathFactory, wheelhouse: Path) -> Ca
 
     def make() -> Venv:
         folder = tmp_path_factory.mktemp("fresh") / "venv"
-        made = make_venv(folder, wheelhouse, LIBRARIES)
+        made = make_venv(folder, wheelhouse, find_libraries())
         made.install("drivetrain")
         return made
 

@@ -24,12 +24,14 @@ class Project:
         name: What pip calls it.
         version: Its version.
         package: The package that it holds, or None if it holds no code.
+        requirements: What it cannot do without, as lines that pip reads.
     """
 
     folder: Path
     name: str
     version: str
     package: str | None
+    requirements: tuple[str, ...]
 
     @property
     def wheel(self) -> str:
@@ -45,9 +47,11 @@ def read_toml(file: Path) -> dict[str, Any]:
 def read_project(folder: Path) -> Project:
     """Read the distribution in a folder."""
     settings = read_toml(folder / "pyproject.toml")
+    project = settings["project"]
     packages = settings["tool"]["hatch"]["build"]["targets"]["wheel"].get("packages", [])
     package = Path(packages[0]).name if packages else None
-    return Project(folder, settings["project"]["name"], settings["project"]["version"], package)
+    requirements = tuple(project.get("dependencies", ()))
+    return Project(folder, project["name"], project["version"], package, requirements)
 
 
 def find_projects() -> list[Project]:
