@@ -23,7 +23,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def test_the_catalogue_agrees_with_the_plugins_of_this_repository() -> None:
     offered = {}
-    for path in REPOSITORY.glob("plugins/*/pyproject.toml"):
+    paths = [*REPOSITORY.glob("plugins/*/pyproject.toml"), *REPOSITORY.glob("contrib/*/pyproject.toml")]
+    for path in paths:
+        if path.parent.name == "template":
+            continue
         project = read_toml(path)["project"]
         for group, names in project.get("entry-points", {}).items():
             for name in names:

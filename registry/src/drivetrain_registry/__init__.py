@@ -16,6 +16,8 @@ from drivetrain_registry.errors import UnknownDistributionError as UnknownDistri
 from drivetrain_registry.errors import UnknownNameError as UnknownNameError
 from drivetrain_registry.errors import UsageError as UsageError
 from drivetrain_registry.errors import WrongKindError as WrongKindError
+from drivetrain_registry.families import Family as Family
+from drivetrain_registry.families import NamedFamily as NamedFamily
 from drivetrain_registry.kinds import API_VERSION as API_VERSION
 from drivetrain_registry.kinds import KINDS as KINDS
 from drivetrain_registry.kinds import Kind as Kind

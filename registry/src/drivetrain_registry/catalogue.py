@@ -29,6 +29,9 @@ _NAMES_OF: Mapping[str, Mapping[Kind, tuple[str, ...]]] = {
             "rmsprop",
             "adafactor",
             "muon",
+            "adamw_torch_xla",
+            "adamw_torch_npu_fused",
+            "adamw_anyprecision",
         ),
         SCHEDULER: (
             "linear",
@@ -60,32 +63,43 @@ _NAMES_OF: Mapping[str, Mapping[Kind, tuple[str, ...]]] = {
             "galore_adafactor_layerwise",
         ),
     },
+    "drivetrain-bitsandbytes": {
+        OPTIMIZER: (
+            "adamw_bnb_8bit",
+            "adamw_8bit",
+            "paged_adamw_32bit",
+            "paged_adamw_8bit",
+            "lion_32bit",
+            "lion_8bit",
+            "paged_lion_32bit",
+            "paged_lion_8bit",
+            "ademamix",
+            "ademamix_8bit",
+            "paged_ademamix_32bit",
+            "paged_ademamix_8bit",
+            "rmsprop_bnb",
+            "rmsprop_bnb_8bit",
+            "rmsprop_bnb_32bit",
+        ),
+    },
+    "drivetrain-apollo": {OPTIMIZER: ("apollo_adamw", "apollo_adamw_layerwise")},
+    "drivetrain-schedulefree": {
+        OPTIMIZER: ("schedule_free_adamw", "schedule_free_radam", "schedule_free_sgd")
+    },
+    "drivetrain-torchao": {OPTIMIZER: ("adamw_torch_4bit", "adamw_torch_8bit", "adamw_torch_fp8")},
+    "drivetrain-lomo": {OPTIMIZER: ("lomo", "adalomo")},
+    "drivetrain-apex": {OPTIMIZER: ("adamw_apex_fused",), PRECISION: ("apex",)},
+    "drivetrain-grokadamw": {OPTIMIZER: ("grokadamw",)},
+    "drivetrain-optimi": {OPTIMIZER: ("stable_adamw",)},
+    "drivetrain-pytorch-optimizer": {OPTIMIZER: ("po_*",)},
 }
 
-_BITSANDBYTES = """adamw_bnb_8bit adamw_8bit paged_adamw_32bit paged_adamw_8bit lion_32bit lion_8bit
-    paged_lion_32bit paged_lion_8bit ademamix ademamix_8bit paged_ademamix_32bit paged_ademamix_8bit
-    rmsprop_bnb rmsprop_bnb_8bit rmsprop_bnb_32bit"""
-
 _WITHOUT_A_PLUGIN: Mapping[Kind, Mapping[str, str]] = {
-    OPTIMIZER: {
-        "bitsandbytes": _BITSANDBYTES,
-        "torchao": "adamw_torch_4bit adamw_torch_8bit adamw_torch_fp8",
-        "schedulefree": "schedule_free_adamw schedule_free_radam schedule_free_sgd",
-        "lomo-optim": "lomo adalomo",
-        "NVIDIA Apex": "adamw_apex_fused",
-        "APOLLO": "apollo_adamw apollo_adamw_layerwise",
-        "GrokAdamW": "grokadamw",
-        "torch-optimi": "stable_adamw",
-        "torchdistx": "adamw_anyprecision",
-        "torch_xla": "adamw_torch_xla",
-        "torch_npu": "adamw_torch_npu_fused",
-    },
     REPORTER: {
         "a tracker of that name": "wandb mlflow trackio comet_ml clearml swanlab dvclive codecarbon azure_ml "
         "dagshub flyte neptune",
     },
     STRATEGY: {"torch.distributed": "ddp fsdp", "DeepSpeed": "deepspeed", "Accelerate": "accelerate"},
-    PRECISION: {"NVIDIA Apex": "apex"},
     SEARCHER: {"Ray Tune": "ray", "a searcher of that name": "wandb sigopt"},
 }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from drivetrain_registry.catalogue import CATALOGUE, WITHOUT_A_PLUGIN
 from drivetrain_registry.discovery import Entry
+from drivetrain_registry.families import is_member
 from drivetrain_registry.kinds import KINDS, Kind
 from drivetrain_registry.messages import find_near, join, with_article
 from drivetrain_registry.requirements import normalize
@@ -15,11 +16,18 @@ if TYPE_CHECKING:
     from drivetrain_registry.registry import Registry
 
 
+def find_distribution(kind: Kind, name: str) -> str:
+    """The distribution in the catalogue that has a name or a family of such names; empty if none has."""
+    families = (listed for k, listed in CATALOGUE if k == kind and is_member(name, listed))
+    claim = name if (kind, name) in CATALOGUE else next(families, "")
+    return CATALOGUE.get((kind, claim), "")
+
+
 def explain_unknown(registry: Registry, kind: Kind, name: str) -> str:
     """For a name that nothing provides: how to install it, or what it may have been meant for."""
-    names = registry.names(kind)
+    names = [*registry.names(kind), *registry.families(kind)]
     installed = f"Installed: {join(names) or 'none'}."
-    distribution = CATALOGUE.get((kind, name))
+    distribution = find_distribution(kind, name)
     if distribution:
         return f"is not installed. {installed} {distribution} has it. Type: pip install {distribution}"
     awaited = WITHOUT_A_PLUGIN.get((kind, name))
@@ -39,15 +47,16 @@ def explain_no_text(registry: Registry, kind: Kind, name: object) -> str:
     """For a name that is None or a class: the names there are."""
     return (
         f"is a {type(name).__name__}, and {with_article(kind)} is named by a text. "
-        f"Installed: {join(registry.names(kind)) or 'none'}."
+        f"Installed: {join([*registry.names(kind), *registry.families(kind)]) or 'none'}."
     )
 
 
-def explain_ambiguous(entries: list[Entry]) -> str:
+def explain_ambiguous(entries: list[Entry], name: str) -> str:
     """For a name that several distributions provide: the qualified names."""
+    qualified = (repr(f"{e.distribution}:{name}") for e in entries)
     return (
         f"is provided by {len(entries)} distributions: {join(e.provider for e in entries)}. "
-        f"Say which: type {join((repr(e.qualified_name) for e in entries), 'or')}, "
+        f"Say which: type {join(qualified, 'or')}, "
         f"or uninstall {'one' if len(entries) == 2 else 'all but one'} of them."
     )
 
@@ -59,7 +68,7 @@ def explain_wrong_distribution(registry: Registry, kind: Kind, qualified: str) -
         return "is no qualified name. Write distribution:name, such as 'drivetrain-torch:sgd'."
     wanted = normalize(distribution)
     of_distribution = [e for e in registry.entries() if normalize(e.distribution) == wanted]
-    providers = [e for e in registry.entries(kind) if e.name == name]
+    providers = [e for e in registry.entries(kind) if e.name == name or is_member(name, e.name)]
     if of_distribution:
         offered = [e.name for e in of_distribution if e.kind == kind]
         what = (
@@ -73,9 +82,9 @@ def explain_wrong_distribution(registry: Registry, kind: Kind, qualified: str) -
 
 def _point_elsewhere(kind: Kind, qualified: str, providers: list[Entry], is_installed: bool) -> str:
     distribution, _, name = qualified.partition(":")
-    known = CATALOGUE.get((kind, name))
+    known = find_distribution(kind, name)
     if providers:
-        return f" Type {join((repr(e.qualified_name) for e in providers), 'or')}."
+        return f" Type {join((repr(f'{e.distribution}:{name}') for e in providers), 'or')}."
     if known and not is_installed:
         return f" {known} has {name!r}. Type: pip install {known}"
     if is_installed:

@@ -171,8 +171,8 @@ def test_a_module_that_an_import_hook_provides_is_found(tmp_path: Path) -> None:
     hook = Hook()
     sys.meta_path.append(hook)
     try:
-        assert states._has_module("hooked.part")
-        assert not states._has_module("hooked.other")
+        assert states.has_module("hooked.part")
+        assert not states.has_module("hooked.other")
     finally:
         sys.meta_path.remove(hook)
 

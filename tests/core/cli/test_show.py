@@ -87,7 +87,47 @@ def test_json_has_the_same(install: Install, run: Run) -> None:
         "example": 'TrainingArguments("out", optim="lion", optim_args="betas=(0.9, 0.99)")',
         "cannot": {"fp16": "it has no scale"},
         "unused_arguments": ["adam_epsilon"],
+        "suits": [],
+        "state_bytes": None,
+        "paper": "",
+        "missing_libraries": {},
     }
+
+
+def test_a_page_says_what_an_optimizer_is_good_for_and_costs(install: Install, run: Run) -> None:
+    source = """
+from drivetrain.plugin import OptimizerPlugin
+
+class Part(OptimizerPlugin):
+    '''Half of Adam.'''
+    paper = "Symbolic Discovery, arXiv:2302.06675"
+    state_bytes = 4.0
+    suits = ("little memory", "fewer steps")
+    def build(self): ...
+"""
+    install("acme", source=source, lion="Part")
+    lines = run("plugins", "show", "lion").stdout.splitlines()
+    assert lines[5:10] == [
+        "Half of Adam.",
+        "",
+        "  suits     little memory, fewer steps",
+        "  state     4 bytes for each parameter of a 1024 x 1024 float32 matrix",
+        "  paper     Symbolic Discovery, arXiv:2302.06675",
+    ]
+
+
+def test_a_page_says_which_libraries_are_missing(install: Install, run: Run) -> None:
+    source = """
+from drivetrain.plugin import OptimizerPlugin
+
+class Part(OptimizerPlugin):
+    needs_libraries = {"json": "pip install json", "rarelib": "pip install rarelib"}
+    def build(self): ...
+"""
+    install("acme", source=source, lion="Part")
+    lines = run("plugins", "show", "lion").stdout.splitlines()
+    assert "It needs rarelib, which is not installed. Type: pip install rarelib" in lines
+    assert show_as_json(run, "lion")[0]["missing_libraries"] == {"rarelib": "pip install rarelib"}
 
 
 @pytest.mark.parametrize(
@@ -157,8 +197,10 @@ def test_a_bare_optimizer_class_is_shown_as_it_would_be_used(capsys: pytest.Capt
     assert main(["plugins", "show", "torch.optim.SGD", "--json"]) == 0
     (page,) = json.loads(capsys.readouterr().out)
     assert (page["kind"], page["argument"]) == ("optimizer", "optim")
-    assert {"name": "momentum", "type": "anything", "default": "its own default"} in page["options"]
-    assert page["example"] == 'TrainingArguments("out", optim="torch.optim.SGD")'
+    assert {"name": "momentum", "type": "float", "default": "0"} in page["options"]
+    assert page["example"].startswith(
+        'TrainingArguments("out", optim="torch.optim.SGD", optim_args="momentum=0, '
+    )
 
 
 def test_code_that_can_be_no_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from drivetrain.cli.plugins import count_of, explain_empty, explain_shadowed, show_counts
 from drivetrain.cli.probing import Finding, probe_distribution
-from drivetrain.cli.states import CONFLICT, OK, explain_conflict
+from drivetrain.cli.states import CONFLICT, LIBRARY_MISSING, OK, explain_conflict
 from drivetrain.cli.tables import format_row
 from drivetrain.cli.versions import read_versions
 from drivetrain_registry import Entry, default_registry
+from drivetrain_registry.families import is_pattern
 
 BROKEN = "broken"
 
@@ -23,9 +24,12 @@ class Diagnosis:
     """What `drivetrain doctor` says of one name.
 
     Attributes:
-        state: ``ok``, ``conflict`` (it loads, but another distribution claims the name) or ``broken``.
+        state: ``ok``, ``conflict`` (it loads, but another distribution claims the name), ``library
+            missing`` (it loads, but says itself that it works only with a library that is not there, and
+            that its distribution does not require) or ``broken``.
         detail: What is wrong and what to type; empty if nothing is.
         seconds: How long loading it took.
+        num_names: How many names it stands for: more than one for a family.
     """
 
     kind: str
@@ -35,6 +39,7 @@ class Diagnosis:
     state: str
     detail: str
     seconds: float
+    num_names: int = 1
 
 
 def examine(timeout: float, *, as_json: bool) -> int:
@@ -69,14 +74,17 @@ def _diagnose_all(timeout: float) -> Iterator[Diagnosis]:
 def _diagnose(finding: Finding, everything: list[Entry]) -> Diagnosis:
     entry = finding.entry
     conflict = explain_conflict(entry, everything)
+    states = {BROKEN: finding.detail, LIBRARY_MISSING: finding.missing, CONFLICT: conflict}
+    state = next((state for state, said in states.items() if said), OK)
     return Diagnosis(
         kind=entry.kind.name,
         name=entry.name,
         distribution=entry.distribution,
         version=entry.version,
-        state=BROKEN if finding.detail else CONFLICT if conflict else OK,
-        detail=finding.detail or conflict,
+        state=state,
+        detail=states.get(state, ""),
         seconds=finding.seconds,
+        num_names=finding.num_names,
     )
 
 
@@ -87,7 +95,7 @@ def _print_each(diagnoses: Iterator[Diagnosis]) -> Iterator[Diagnosis]:
         max((len(entry.kind.name) for entry in entries), default=0),
         max((len(entry.name) for entry in entries), default=0),
         max((len(entry.provider) for entry in entries), default=0),
-        len(CONFLICT),
+        len(LIBRARY_MISSING),
         len("000.0 s"),
     ]
     for diagnosis in diagnoses:
@@ -98,6 +106,8 @@ def _print_each(diagnoses: Iterator[Diagnosis]) -> Iterator[Diagnosis]:
         print(format_row(cells, columns))
         if diagnosis.detail:
             print(f"    {diagnosis.detail}")
+        elif is_pattern(diagnosis.name):
+            print(f"    a family of {count_of(diagnosis.num_names, 'name')}, all of which load")
         sys.stdout.flush()
         yield diagnosis
 

@@ -11,6 +11,7 @@ from drivetrain.cli.tables import format_table, terminal_width
 from drivetrain_registry import Kind, default_registry
 from drivetrain_registry.catalogue import CATALOGUE
 from drivetrain_registry.discovery import find_shadowed
+from drivetrain_registry.families import is_pattern
 from drivetrain_registry.kinds import find_kind
 
 _HEADER = ("KIND", "NAME", "DISTRIBUTION", "VERSION", "STATE")
@@ -58,7 +59,12 @@ def _describe(states: list[PluginState]) -> list[str]:
     problems += explain_shadowed()
     if problems:
         lines += [*problems, ""]
-    return [*lines, _count(states), _HINT]
+    families = dict.fromkeys(state.name for state in states if is_pattern(state.name))
+    return [*lines, _count(states), *map(_explain_family, families), _HINT]
+
+
+def _explain_family(pattern: str) -> str:
+    return f"{pattern} stands for many names: `drivetrain plugins show {pattern!r}` lists them."
 
 
 def _explain_problems(states: list[PluginState]) -> list[str]:

@@ -11,8 +11,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
 
 from drivetrain.cli.inspection import (
     explain_wrong_kind,
@@ -20,8 +20,9 @@ from drivetrain.cli.inspection import (
     find_plugin_class,
     read_option_fields,
 )
-from drivetrain.cli.states import key_of
+from drivetrain.cli.states import explain_missing_libraries, find_missing_libraries, key_of
 from drivetrain_registry import Entry, RegistryError, default_registry
+from drivetrain_registry.families import is_pattern
 from drivetrain_registry.loading import pip_line
 from drivetrain_registry.messages import join
 from drivetrain_registry.requirements import normalize
@@ -37,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for entry in find_entries(args.distribution):
         if args.only is None or key_of(entry) in args.only:
             started = time.perf_counter()
-            detail = find_fault(entry)
-            line = {"key": key_of(entry), "detail": detail, "seconds": time.perf_counter() - started}
+            line = {"key": key_of(entry), **examine_entry(entry)}
+            line["seconds"] = time.perf_counter() - started
             print(json.dumps(line), file=results, flush=True)
     # A plugin's threads and exit handlers shall not hold up the report, or change it.
     os._exit(0)
@@ -51,20 +52,56 @@ def find_entries(distribution: str) -> list[Entry]:
     return [entry for entry in entries if normalize(entry.distribution) == wanted]
 
 
-def find_fault(entry: Entry) -> str:
-    """Load a part and return what is wrong with it; empty if nothing is."""
+def examine_entry(entry: Entry) -> dict[str, Any]:
+    """Load a part, or all parts of a family.
+
+    Returns:
+        Under ``detail`` what is wrong with it, and empty if nothing is; under ``missing`` what else it
+        needs on this machine; under ``num_names`` how many names it stands for.
+    """
     try:
-        part = default_registry().load(entry.kind, entry.qualified_name).part
+        parts = _load_parts(entry)
     except RegistryError as error:
-        return error.explanation.removeprefix(f"is provided by {entry.provider}, which ")
+        detail = error.explanation.removeprefix(f"is provided by {entry.provider}, which ")
+        return {"detail": detail, "missing": "", "num_names": 1}
+    faults = (_find_fault(entry, name, part) for name, part in parts.items())
+    detail = next(filter(None, [_find_missing(entry), *faults]), "")
+    if not parts:
+        detail = "is a family without a name in it. Tell its authors."
+    missing = "" if detail else _find_missing_libraries(entry, parts)
+    return {"detail": detail, "missing": missing, "num_names": len(parts)}
+
+
+def _load_parts(entry: Entry) -> dict[str, object]:
+    registry = default_registry()
+    if not is_pattern(entry.name):
+        return {entry.name: registry.load(entry.kind, entry.qualified_name).part}
+    family = registry.load_family(entry.kind, entry.qualified_name)
+    names = family.names(entry.kind.option, entry.name)
+    return {name: registry.load(entry.kind, f"{entry.distribution}:{name}").part for name in names}
+
+
+def _find_missing(entry: Entry) -> str:
     missing = entry.missing_requirements()
-    if missing:
-        needed = join(requirement.text for requirement in missing)
-        return f"needs {needed}, which is not installed. Type: {pip_line(missing)}"
+    needed = join(requirement.text for requirement in missing)
+    return f"needs {needed}, which is not installed. Type: {pip_line(missing)}" if missing else ""
+
+
+def _find_missing_libraries(entry: Entry, parts: Mapping[str, object]) -> str:
+    """What the parts need that their distribution does not require."""
+    missing: dict[str, str] = {}
+    for part in parts.values():
+        missing |= find_missing_libraries(find_plugin_class(entry.kind, part) or object)
+    return explain_missing_libraries(missing)
+
+
+def _find_fault(entry: Entry, name: str, part: object) -> str:
+    prefix = f"{name}: " if name != entry.name else ""
     try:
-        return _find_fault_in_class(entry, part)
+        fault = _find_fault_in_class(entry, part)
     except Exception as error:
-        return f"raised {type(error).__name__} when it was asked for its options: {error}"
+        fault = f"raised {type(error).__name__} when it was asked for its options: {error}"
+    return prefix + fault if fault else ""
 
 
 def _find_fault_in_class(entry: Entry, part: object) -> str:

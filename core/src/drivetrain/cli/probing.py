@@ -27,11 +27,16 @@ class Finding:
     Attributes:
         detail: What is wrong with it; empty if nothing is.
         seconds: How long loading it took, what it imports first included.
+        num_names: How many names it stands for: more than one for a family.
+        missing: What it needs that is not installed, though its distribution does not require it; empty if
+            nothing.
     """
 
     entry: Entry
     detail: str
     seconds: float
+    num_names: int = 1
+    missing: str = ""
 
 
 class _ProbeEndedError(Exception):
@@ -86,7 +91,8 @@ def _run_probe(entries: Sequence[Entry], timeout: float) -> Iterator[Finding]:
                 raise _ProbeEndedError(_explain_end(process.wait(), errors), seconds)
             result = json.loads(line)
             assert result["key"] == key_of(entry)
-            yield Finding(entry, result["detail"], round(result["seconds"], 3))
+            seconds = round(result["seconds"], 3)
+            yield Finding(entry, result["detail"], seconds, result["num_names"], result["missing"])
 
 
 @contextmanager

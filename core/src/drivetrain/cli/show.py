@@ -8,6 +8,7 @@ import sys
 import textwrap
 from dataclasses import asdict, dataclass, field
 
+from drivetrain.cli.families import print_families
 from drivetrain.cli.inspection import (
     Option,
     examples_of,
@@ -16,6 +17,7 @@ from drivetrain.cli.inspection import (
     first_paragraph,
     read_option_fields,
 )
+from drivetrain.cli.states import explain_missing_libraries, find_missing_libraries
 from drivetrain.cli.tables import format_table, terminal_width
 from drivetrain.features import FEATURES
 from drivetrain.parts import BASE_CLASSES
@@ -30,6 +32,8 @@ from drivetrain_registry import (
     default_registry,
 )
 from drivetrain_registry.catalogue import CATALOGUE
+from drivetrain_registry.explanations import find_distribution
+from drivetrain_registry.families import is_pattern
 from drivetrain_registry.kinds import OPTIMIZER, PLUGIN, REPORTER, SCHEDULER, SEARCHER, find_kind
 from drivetrain_registry.messages import find_near
 
@@ -49,6 +53,7 @@ class PluginPage:
         argument: The training argument that names it.
         options_argument: The one that holds its options; empty if there is none.
         example: A line to type.
+        missing_libraries: Modules that it needs and that are not installed, with what to type.
     """
 
     kind: str
@@ -63,12 +68,21 @@ class PluginPage:
     example: str
     cannot: dict[str, str] = field(default_factory=dict)
     unused_arguments: list[str] = field(default_factory=list)
+    suits: list[str] = field(default_factory=list)
+    state_bytes: float | None = None
+    paper: str = ""
+    missing_libraries: dict[str, str] = field(default_factory=dict)
 
 
 def show_plugin(name: str, kind_name: str | None, *, as_json: bool) -> int:
-    """Print the page of a name, one for each kind that has it; return the exit status."""
+    """Print the page of a name, one for each kind that has it; return the exit status.
+
+    The page of a family (``po_*``) lists its names.
+    """
     try:
         kinds = [find_kind(kind_name)] if kind_name else _find_kinds(name)
+        if is_pattern(name):
+            return print_families(kinds, name, as_json=as_json)
         pages = [_read_page(kind, name) for kind in kinds]
     except (BrokenPluginError, IncompatiblePluginError, WrongKindError) as error:
         print(error, file=sys.stderr)
@@ -87,10 +101,10 @@ def _find_kinds(name: str) -> list[Kind]:
     """The kinds in which a name leads somewhere; where there is none, one to say so for."""
     registry = default_registry()
     if ":" in name:
-        kinds = [kind for kind in KINDS if name.partition(":")[2] in registry.names(kind)]
+        kinds = [kind for kind in KINDS if registry.claims(kind, name.partition(":")[2])]
         matching = [kind for kind in kinds if _can_resolve(kind, name)]
         return matching or kinds[:1] or [OPTIMIZER]
-    kinds = [kind for kind in KINDS if name in registry.names(kind)]
+    kinds = [kind for kind in KINDS if registry.claims(kind, name)]
     if not kinds and "." in name:
         return [_find_kind_of_code(name)]
     return kinds or [_guess_kind(name)]
@@ -109,7 +123,7 @@ def _guess_kind(name: str) -> Kind:
     known = {kind: set(default_registry().names(kind)) for kind in KINDS}
     for kind, listed in CATALOGUE:
         known[kind].add(listed)
-    in_catalogue = [kind for kind, listed in CATALOGUE if listed == name]
+    in_catalogue = [kind for kind in KINDS if find_distribution(kind, name)]
     near = find_near(name, set().union(*known.values()))
     return in_catalogue[0] if in_catalogue else next(k for k in KINDS if not near or near[0] in known[k])
 
@@ -145,6 +159,10 @@ def _read_page(kind: Kind, name: str) -> PluginPage:
         example=_make_example(kind, name, options),
         cannot={str(feature): reason for feature, reason in getattr(cls, "cannot", {}).items()},
         unused_arguments=list(getattr(cls, "unused_arguments", ())),
+        suits=list(getattr(cls, "suits", ())),
+        state_bytes=getattr(cls, "state_bytes", None),
+        paper=getattr(cls, "paper", ""),
+        missing_libraries=find_missing_libraries(cls),
     )
 
 
@@ -195,7 +213,19 @@ def _describe(page: PluginPage) -> list[str]:
     ]
     if page.summary:
         lines += ["", *textwrap.wrap(page.summary, (width or 100) - 2)]
+    lines += _describe_nature(page)
     return [*lines, *_describe_options(page), *_describe_limits(page), "", f"Type: {page.example}"]
+
+
+def _describe_nature(page: PluginPage) -> list[str]:
+    """What it is good for, what it costs, where it is described."""
+    facts = {"suits": ", ".join(page.suits), "state": "", "paper": page.paper}
+    if page.state_bytes is not None:
+        facts["state"] = (
+            f"{page.state_bytes:.3g} bytes for each parameter of a 1024 x 1024 float32 matrix"
+        )
+    lines = [f"  {name:<8}  {fact}" for name, fact in facts.items() if fact]
+    return ["", *lines] if lines else []
 
 
 def _describe_options(page: PluginPage) -> list[str]:
@@ -216,4 +246,6 @@ def _describe_limits(page: PluginPage) -> list[str]:
         lines += [f"  {feature}: {reason}" for feature, reason in page.cannot.items()]
     if page.unused_arguments:
         lines += ["", f"It does not use: {', '.join(page.unused_arguments)}"]
+    if page.missing_libraries:
+        lines += ["", f"It {explain_missing_libraries(page.missing_libraries)}"]
     return lines

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 
 from drivetrain_registry import Entry
+from drivetrain_registry.families import is_pattern
 from drivetrain_registry.loading import pip_line
 from drivetrain_registry.requirements import Requirement, read_requirements
 
@@ -59,8 +60,14 @@ def explain_conflict(entry: Entry, everything: Iterable[Entry]) -> str:
         return ""
     return (
         f"{' and '.join(others)} claim{'s' if len(others) == 1 else ''} the same name. "
-        f"Type {entry.kind.option}={entry.qualified_name!r} for this one."
+        f"Type {entry.kind.option}={_example_of(entry)!r} for this one."
     )
+
+
+def _example_of(entry: Entry) -> str:
+    """What to type for it; for one of a family's names, the beginning of that."""
+    name = entry.qualified_name
+    return f"{name.removesuffix('*')}..." if is_pattern(name) else name
 
 
 def _read_state(entry: Entry, everything: Sequence[Entry]) -> PluginState:
@@ -69,7 +76,7 @@ def _read_state(entry: Entry, everything: Sequence[Entry]) -> PluginState:
     if missing:
         names = " and ".join(requirement.name for requirement in missing)
         state, detail = LIBRARY_MISSING, f"It needs {names}. Type: {pip_line(missing)}"
-    elif not _has_module(entry.module):
+    elif not has_module(entry.module):
         state, detail = MODULE_MISSING, _explain_no_module(entry)
     else:
         detail = explain_conflict(entry, everything)
@@ -91,8 +98,21 @@ def _missing_requirements(distribution: str) -> tuple[Requirement, ...]:
     return tuple(r for r in read_requirements(distribution) if not r.is_installed())
 
 
+def find_missing_libraries(cls: type) -> dict[str, str]:
+    """Of what a loaded plugin class says that it needs, what is not there, with what to type."""
+    needed: Mapping[str, str] = getattr(cls, "needs_libraries", {})
+    return {module: command for module, command in needed.items() if not has_module(module)}
+
+
+def explain_missing_libraries(missing: Mapping[str, str]) -> str:
+    """``needs torch_xla, which is not installed. Type: pip install torch_xla``; empty if all is there."""
+    return " ".join(
+        f"needs {module}, which is not installed. Type: {command}" for module, command in missing.items()
+    )
+
+
 @cache
-def _has_module(module: str) -> bool:
+def has_module(module: str) -> bool:
     """Whether a module can be found; neither it nor a package around it is imported."""
     package, _, rest = module.partition(".")
     spec = _find_package(package)
