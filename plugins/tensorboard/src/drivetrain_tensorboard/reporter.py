@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import textwrap
-import warnings
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from drivetrain.plugin import Outcome, ReporterPlugin, Run
+from drivetrain.plugin import Outcome, ReporterPlugin, Run, quietly
 from drivetrain_tensorboard.model_config import describe_model_config
 
-with warnings.catch_warnings():
+with quietly():
     # tensorboard and protobuf warn of their own deprecated calls, about which no user can do anything.
-    warnings.simplefilter("ignore")
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
