@@ -15,9 +15,8 @@ import pytest
 from drivetrain_registry import Entry, Registry, discover
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-OUR_PLUGINS = {
-    f"drivetrain-{project.parent.name}" for project in REPOSITORY.glob("plugins/*/pyproject.toml")
-}
+PROJECTS = [*REPOSITORY.glob("plugins/*/pyproject.toml"), *REPOSITORY.glob("contrib/*/pyproject.toml")]
+OUR_PLUGINS = {f"drivetrain-{project.parent.name}" for project in PROJECTS} - {"drivetrain-template"}
 
 
 @pytest.fixture(scope="session")

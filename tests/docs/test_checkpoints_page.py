@@ -36,6 +36,7 @@ def test_every_file_of_a_checkpoint_is_on_the_page() -> None:
         layout.PROGRESS,
         layout.position_name(0, 1),
         layout.GRADIENTS,
+        layout.TRAINING_WEIGHTS,
         f"{layout.SHARDS}/",
         layout.ARGUMENTS,
         layout.MANIFEST,

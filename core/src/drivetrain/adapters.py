@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any
 
-from drivetrain.plugin.optimizer import OptimizerPlugin
 from drivetrain.plugin.part import Plugin
 from drivetrain.plugin.scheduler import SchedulerPlugin
+from drivetrain.signature_options import given, make_options, parameters_of
 from drivetrain_registry.kinds import OPTIMIZER, REPORTER, SCHEDULER, Kind
 
 
 def adapt(kind: Kind, part: object) -> type[Plugin] | None:
     """A plugin class around a bare object, or None if there is no way to make one."""
-    if kind == OPTIMIZER and _is_optimizer_class(part):
-        assert isinstance(part, type)
-        return _adapt_optimizer(part)
+    if kind == OPTIMIZER and isinstance(part, type) and _is_optimizer(part):
+        from drivetrain.plugin.bare_optimizer import adapt_optimizer
+
+        return _named(adapt_optimizer(part), part)
     if kind == SCHEDULER and inspect.isfunction(part):
-        return _adapt_schedule(part)
+        return _named(_adapt_schedule(part), part)
     return None
 
 
@@ -33,40 +33,20 @@ def describe(kind: Kind, base: type[Plugin]) -> str:
     return f"it takes a subclass of drivetrain.plugin.{base.__name__}{accepted.get(kind, '')}"
 
 
-def _is_optimizer_class(part: object) -> bool:
+def _is_optimizer(cls: type) -> bool:
     from torch.optim import Optimizer
 
-    return isinstance(part, type) and issubclass(part, Optimizer)
-
-
-def _adapt_optimizer(optimizer: type) -> type[OptimizerPlugin]:
-    """Options are the parameters of the class's constructor, checked against their defaults' types."""
-    parameters = _options_of(optimizer, given={"params", "lr", "weight_decay"})
-
-    class Adapted(OptimizerPlugin):
-        __doc__ = optimizer.__doc__
-        Options = _make_options(optimizer.__name__, parameters)
-
-        def build(self) -> tuple[type[Any], dict[str, Any]]:
-            kwargs: dict[str, Any] = {"lr": self.args.learning_rate}
-            names = {parameter.name for parameter in parameters}
-            if "betas" in names:
-                kwargs["betas"] = (self.args.adam_beta1, self.args.adam_beta2)
-            if "eps" in names:
-                kwargs["eps"] = self.args.adam_epsilon
-            return optimizer, {**kwargs, **_given(self.options)}
-
-    return _named(Adapted, optimizer)
+    return issubclass(cls, Optimizer) and cls is not Optimizer
 
 
 def _adapt_schedule(function: Callable[..., Any]) -> type[SchedulerPlugin]:
-    given = {"optimizer", "num_warmup_steps", "num_training_steps"}
-    parameters = _options_of(function, given=given)
-    wanted = given & set(inspect.signature(function).parameters)
+    parameters = parameters_of(function)
+    wanted = {"optimizer", "num_warmup_steps", "num_training_steps"} & parameters.keys()
+    fields = [parameter for name, parameter in parameters.items() if name not in wanted]
 
     class Adapted(SchedulerPlugin):
         __doc__ = function.__doc__
-        Options = _make_options(function.__name__, parameters)
+        Options = make_options(function.__name__, fields)
 
         def create(self, optimizer: Any, num_warmup_steps: int, num_training_steps: int) -> Any:
             known = {
@@ -74,42 +54,9 @@ def _adapt_schedule(function: Callable[..., Any]) -> type[SchedulerPlugin]:
                 "num_warmup_steps": num_warmup_steps,
                 "num_training_steps": num_training_steps,
             }
-            return function(**{name: known[name] for name in wanted}, **_given(self.options))
+            return function(**{name: known[name] for name in wanted}, **given(self.options))
 
-    return _named(Adapted, function)
-
-
-class _Unset:
-    def __repr__(self) -> str:
-        return "its own default"
-
-
-_UNSET = _Unset()
-
-
-def _options_of(function: Callable[..., Any], given: set[str]) -> list[inspect.Parameter]:
-    return [
-        parameter
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.name not in given
-        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    ]
-
-
-def _make_options(name: str, parameters: list[inspect.Parameter]) -> type[Any]:
-    """A dataclass with a field for each parameter; one that is left out is not passed on."""
-    fields: list[Any] = [
-        (parameter.name, Any)
-        if parameter.default is parameter.empty
-        else (parameter.name, Any, dataclasses.field(default=_UNSET))
-        for parameter in parameters
-    ]
-    required_first = sorted(fields, key=len)
-    return dataclasses.make_dataclass(f"{name}Options", required_first, frozen=True)
-
-
-def _given(options: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(options).items() if value is not _UNSET}
+    return Adapted
 
 
 def _named(cls: type[Any], original: Any) -> type[Any]:

@@ -10,25 +10,34 @@ import torch
 from torch import nn
 
 from drivetrain.data.lengths import batch_size_of
+from drivetrain.parallel_wrappers import computes_in_parts, unwrap
 from drivetrain_registry import UsageError
 
 
 def loss_in(outputs: Any, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
     """The loss in what a model returned: ``outputs["loss"]``, the first of a tuple, or a scalar itself.
 
+    Of a model that divides batches over devices it is the mean of their losses.
+
     Raises:
         UsageError: There is none.
     """
-    if isinstance(outputs, torch.Tensor) and outputs.dim() == 0:
+    if computes_in_parts(model):
+        return _loss_in(outputs, model, inputs, num_dims=1).mean()
+    return _loss_in(outputs, model, inputs, num_dims=0)
+
+
+def _loss_in(outputs: Any, model: Any, inputs: dict[str, Any], num_dims: int) -> torch.Tensor:
+    if isinstance(outputs, torch.Tensor) and outputs.dim() == num_dims:
         return outputs
     if not isinstance(outputs, dict):
         first: torch.Tensor = outputs[0]
         return first
     if "loss" not in outputs:
         raise UsageError(
-            f"`model`: {type(model).__name__} returned {', '.join(outputs)} and no 'loss' for the inputs "
-            f"{', '.join(inputs)}. Give the samples labels, let forward compute the loss from them, pass "
-            "`compute_loss_func`, or override `compute_loss`."
+            f"`model`: {type(unwrap(model)).__name__} returned {', '.join(outputs)} and no 'loss' for the "
+            f"inputs {', '.join(inputs)}. Give the samples labels, let forward compute the loss from them, "
+            "pass `compute_loss_func`, or override `compute_loss`."
         )
     loss: torch.Tensor = outputs["loss"]
     return loss
@@ -59,6 +68,7 @@ def shifts_labels(model: Any) -> bool:
     Found by what transformers' models say of themselves: ``loss_type``, and a configuration that is
     no encoder-decoder's.
     """
+    model = unwrap(model)
     is_encoder_decoder = getattr(getattr(model, "config", None), "is_encoder_decoder", False)
     return getattr(model, "loss_type", None) == "ForCausalLM" and not is_encoder_decoder
 
@@ -169,6 +179,7 @@ class LabelSmoother:
 
 def predicts_next_token(model: Any) -> bool:
     """Whether a model's logits at a position are for the next one: causal language models, by their names."""
+    model = unwrap(model)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     names = [cls.__name__ for cls in type(base).__mro__]
     return shifts_labels(base) or any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
@@ -176,7 +187,7 @@ def predicts_next_token(model: Any) -> bool:
 
 def add_decoder_inputs(inputs: dict[str, Any], labels: torch.Tensor, model: Any) -> dict[str, Any]:
     """What an encoder-decoder makes of labels that are not passed to it: the inputs of its decoder."""
-    prepare = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    prepare = getattr(unwrap(model), "prepare_decoder_input_ids_from_labels", None)
     if not callable(prepare) or "decoder_input_ids" in inputs:
         return inputs
     return {**inputs, "decoder_input_ids": prepare(labels=labels)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -16,6 +17,7 @@ from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
     from drivetrain.arguments import SchedulerType, TrainingArguments
+    from drivetrain.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,14 @@ def class_and_kwargs(
     return cls, {**kwargs, "params": plugin.group_parameters(model, groups)}
 
 
+def make_optimizer(
+    cls: type[Optimizer], groups: list[dict[str, Any]], kwargs: dict[str, Any]
+) -> Optimizer:
+    """Make an optimizer of class and keyword arguments, which may hold groups of their own as ``params``."""
+    others = {name: value for name, value in kwargs.items() if name != "params"}
+    return cls(kwargs.get("params", groups), **others)
+
+
 def warn_of_left_out(optimizer: Optimizer, model: nn.Module, name: str) -> None:
     """Say which trainable parameters are in no group of the optimizer, and so will not change."""
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
@@ -77,6 +87,26 @@ def warn_of_left_out(optimizer: Optimizer, model: nn.Module, name: str) -> None:
             len(left_out),
             ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else ""),
         )
+
+
+def describe_optimizer(trainer: Trainer) -> str:
+    """What is said of the optimizer when a run begins: options, memory, limits, paper."""
+    plugin = trainer.optimizer_plugin
+    if not trainer.has_optimizer_of_plugin:
+        name = type(trainer.optimizer).__name__
+        return f"Optimizer: {name}, which the trainer was given or a subclass of it made."
+    parts = [f"Optimizer: {plugin.title}"]
+    given = {f.name: getattr(plugin.options, f.name) for f in fields(plugin.options) if f.init}
+    options = [f"{name}={value!r}" for name, value in given.items() if value is not None]
+    parts += [f"with {', '.join(options)}"] if options else []
+    if plugin.state_bytes is not None:
+        size = plugin.state_bytes * trainer.get_num_trainable_parameters() / 2**20
+        parts.append(
+            f"about {plugin.state_bytes:.3g} bytes of state for a parameter, {size:.1f} MiB in all"
+        )
+    parts += [f"cannot be combined with {', '.join(plugin.cannot)}"] if plugin.cannot else []
+    parts += [plugin.paper] if plugin.paper else []
+    return "; ".join(parts) + "."
 
 
 def get_scheduler(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -76,16 +76,33 @@ def check_parts(args: TrainingArguments, *, ask: bool = True) -> PartProblems:
     a run begins, and one that is broken is passed over.
     """
     found = PartProblems()
+    made: list[Plugin] = []
     for make in _makers(args, with_features=ask):
         try:
             part = make()
+            made.append(part)
             if ask:
                 found.errors.extend(problems_of(part))
                 found.warnings.extend(_ask(part, "warnings"))
         except UsageError as error:
             if str(error) not in map(str, found.errors):
                 found.errors.append(error)
+    if ask:
+        found.warnings.extend(_warn_of_idle_warmup(args, made))
     return found
+
+
+def _warn_of_idle_warmup(args: TrainingArguments, parts: Iterable[Plugin]) -> Iterator[str]:
+    """Say so if a warm-up was asked for that neither schedule nor optimizer makes."""
+    able = [part for part in parts if isinstance(part, (SchedulerPlugin, OptimizerPlugin))]
+    for argument in ("warmup_steps", "warmup_ratio"):
+        value = getattr(args, argument)
+        if value and able and not any(part.warms_up for part in able):
+            yield (
+                f"`{argument}`: {value} has no effect with "
+                f"`lr_scheduler_type`={str(args.lr_scheduler_type)!r}, which does not warm up. "
+                f"Type lr_scheduler_type='constant_with_warmup', or {argument}=0."
+            )
 
 
 def problems_of(part: Plugin) -> list[str]:

@@ -14,6 +14,7 @@ from torch import nn
 from drivetrain.arguments.seq2seq import Seq2SeqTrainingArguments
 from drivetrain.loop.predictions import PADDING
 from drivetrain.metrics import PredictionOutput
+from drivetrain.parallel_wrappers import unwrap
 from drivetrain.signatures import accepted, accepts
 from drivetrain.trainer import Inputs, Trainer
 from drivetrain_registry import UsageError
@@ -119,15 +120,15 @@ class Seq2SeqTrainer(Trainer):
                 f"`args`: {type(self.args).__name__} says nothing of how to generate. Pass "
                 "Seq2SeqTrainingArguments to Seq2SeqTrainer."
             )
-        if self.args.predict_with_generate and not callable(getattr(model, "generate", None)):
+        if self.args.predict_with_generate and not callable(getattr(unwrap(model), "generate", None)):
             raise UsageError(
                 f"`predict_with_generate`: True needs a model with a method `generate`, and "
-                f"{type(model).__name__} has none. Give it one, or type predict_with_generate=False."
+                f"{type(unwrap(model)).__name__} has none. Give it one, or type predict_with_generate=False."
             )
         super().use_model(model)
         if self.args.generation_config is not None:
-            config = load_generation_config(self.args.generation_config, self.model)
-            self.model.generation_config = config
+            inner = unwrap(self.model)
+            inner.generation_config = load_generation_config(self.args.generation_config, inner)
 
     @contextmanager
     def _generating_with(self, gen_kwargs: Mapping[str, Any]) -> Iterator[None]:
@@ -152,7 +153,7 @@ class Seq2SeqTrainer(Trainer):
         return complete
 
     def _generate(self, inputs: Inputs, gen_kwargs: Mapping[str, Any]) -> torch.Tensor:
-        generate: Any = self.model.generate
+        generate: Any = unwrap(self.model).generate
         left_out = {*self.label_names, *_decoder_inputs_of_labels(inputs)}
         taken = {k: v for k, v in inputs.items() if k not in left_out and accepts(generate, k)}
         with torch.no_grad(), self.compute_loss_context_manager():
@@ -162,7 +163,7 @@ class Seq2SeqTrainer(Trainer):
 
     def _pad(self, ids: Any) -> Any:
         """Ids (batch, length), filled up to the length that the generation configuration allows."""
-        config, token = getattr(self.model, "generation_config", None), self._pad_token()
+        config, token = getattr(unwrap(self.model), "generation_config", None), self._pad_token()
         if config is None or token is None or not isinstance(ids, torch.Tensor) or ids.dim() != 2:
             return ids
         max_new = getattr(config, "max_new_tokens", None)
@@ -173,7 +174,7 @@ class Seq2SeqTrainer(Trainer):
 
     def _pad_token(self) -> int | None:
         """The id that stands for nothing; the processing class is asked first, then the model."""
-        model = self.model
+        model = unwrap(self.model)
         configs = (getattr(model, "config", None), getattr(model, "generation_config", None))
         processing = self.processing_class
         candidates = [

@@ -26,6 +26,7 @@ from drivetrain.callbacks import CallbackHandler, TrainerCallback
 from drivetrain.callbacks.defaults import Callback, callbacks_of
 from drivetrain.callbacks.reporting import ReporterCallback
 from drivetrain.checkpoint import contents, resuming
+from drivetrain.checkpoint.layout import step_of
 from drivetrain.checkpoint.random_state import seed_by
 from drivetrain.checkpoint.saving import CheckpointSaver
 from drivetrain.data import loaders
@@ -42,8 +43,14 @@ from drivetrain.hooks import Hooks, implements_hooks
 from drivetrain.loop.batch_size import note_stage, run_with_fitting_batch_size
 from drivetrain.loop.engine import find_metric
 from drivetrain.loop.evaluation import EvaluationLoop, check_metrics_function, predict_batch
+from drivetrain.loop.evaluation_weights import EvaluationWeights
 from drivetrain.loop.plan import InitialValues, initial_values
-from drivetrain.loop.preparation import choose_checkpoint, prepare_training, take_up_batch_size
+from drivetrain.loop.preparation import (
+    choose_checkpoint,
+    end_updates_in_backward,
+    prepare_training,
+    take_up_batch_size,
+)
 from drivetrain.loop.training import TrainingLoop
 from drivetrain.loop.windows import collect_batches
 from drivetrain.losses import (
@@ -64,6 +71,7 @@ from drivetrain.metrics import (
     speed_metrics,
 )
 from drivetrain.overrides import warn_of_unheard
+from drivetrain.parallel_wrappers import computes_in_parts, unwrap
 from drivetrain.parts import load_hub, load_optimizer, load_plugin, load_precision, load_scheduler
 from drivetrain.plugin import (
     BestRun,
@@ -73,6 +81,7 @@ from drivetrain.plugin import (
     SchedulerPlugin,
     StrategyPlugin,
 )
+from drivetrain.plugin.step import refuse_misfits_of_step
 from drivetrain.signatures import accepted, accepts, is_overridden
 from drivetrain.state import ExportableState, TrainerControl, TrainerState, is_exportable
 from drivetrain.trials import apply_trial, takes_trial
@@ -176,9 +185,11 @@ class Trainer:
         self.current_loss_share: LossShare | None = None
         self._train_batch_size = self.args.train_batch_size
         self._is_optimizer_altered = False
+        self._optimizer_of_plugin: Optimizer | None = None  # what its plugin made, or what that became
         self.overwritten_checkpoints: list[Path] = []
         self.has_trained = False
         self.saver = CheckpointSaver(self)
+        self.evaluation_weights: EvaluationWeights = EvaluationWeights(self)
         self.training_loop: TrainingLoop | None = None  # the one that runs
         self._warned_of: set[str] = set()
         self.num_evaluations = 0  # that are under way: one may be called from another
@@ -251,8 +262,10 @@ class Trainer:
             try:
                 self.saver.close()
                 loaders.close(self.callback_handler.train_dataloader)
+                self._leave_weights_to_use(error)
             finally:
                 self.training_loop = None
+                end_updates_in_backward(self)
                 self._end_run(error)
 
     def training_step(
@@ -290,7 +303,8 @@ class Trainer:
                 return torch.zeros_like(loss.detach())
             else:
                 loss = share.of(loss)
-        self.strategy.backward(self.precision.scale(loss))
+        with self.precision.scaled(loss) as scaled:
+            self.strategy.backward(scaled)
         return loss.detach()
 
     def compute_loss(
@@ -362,7 +376,7 @@ class Trainer:
         if len(inputs) == 0:
             raise UsageError(
                 "`train_dataset` or `eval_dataset`: a batch is empty: no key of its samples is one of "
-                f"{type(self.model).__name__}.forward ({', '.join(forward_parameters(self.model))}). "
+                f"{type(unwrap(self.model)).__name__}.forward ({', '.join(forward_parameters(self.model))}). "
                 "Rename the keys, or pass `remove_unused_columns=False`."
             )
         prepared: Inputs = to_device(inputs, self.args.device, non_blocking=self._copies_ahead)
@@ -595,14 +609,16 @@ class Trainer:
             )
             if self.optimizer_cls_and_kwargs is not None:
                 cls, kwargs = self.optimizer_cls_and_kwargs
-                self.optimizer = cls(groups, **kwargs)
+                self.optimizer = optimization.make_optimizer(cls, groups, kwargs)
             elif is_overridden(self, Trainer, "get_optimizer_cls_and_kwargs"):
                 choose = self.get_optimizer_cls_and_kwargs
                 cls, kwargs = choose(self.args, **accepted(choose, model=self.model))
-                self.optimizer = cls(**{"params": groups, **kwargs})
+                self.optimizer = optimization.make_optimizer(cls, groups, kwargs)
             else:
                 self.optimizer_plugin = load_optimizer(self.args)
-                self.optimizer = self.optimizer_plugin.create(self.model, groups)
+                self.optimizer = self.optimizer_plugin.create(unwrap(self.model), groups)
+                self._optimizer_of_plugin = self.optimizer
+                refuse_misfits_of_step(self.optimizer, self.args.optim)
                 optimization.warn_of_left_out(self.optimizer, self.model, self.args.optim)
                 self._listen()
         return self.optimizer
@@ -698,7 +714,8 @@ class Trainer:
             _internal_call: Set when the model is part of a checkpoint.
         """
         if self.args.should_save:
-            self._save(str(output_dir or self.args.output_dir))
+            with self.evaluation_weights.in_use():
+                self._save(str(output_dir or self.args.output_dir))
         if self.args.push_to_hub and not _internal_call:
             self.push_to_hub(commit_message="Model save")
 
@@ -780,17 +797,18 @@ class Trainer:
         Six for each token and parameter that is no embedding (arXiv 2001.08361, section 2.1), for a
         model that counts its parameters as transformers' do; what the model says itself comes first.
         """
-        count = getattr(self.model, "floating_point_ops", None)
+        model = unwrap(self.model)
+        count = getattr(model, "floating_point_ops", None)
         if callable(count):
             return int(count(inputs))
-        name = getattr(self.model, "main_input_name", "input_ids")
+        name = getattr(model, "main_input_name", "input_ids")
         tokens = inputs.get(name) if isinstance(inputs, Mapping) else None
         return 6 * tokens.numel() * self._num_parameters_in_flos if tokens is not None else 0
 
     @cached_property
     def _num_parameters_in_flos(self) -> int:
         """Counted once: walking a large model at every step is what makes it slow to step."""
-        count = getattr(self.model, "num_parameters", None)
+        count = getattr(unwrap(self.model), "num_parameters", None)
         return int(count(exclude_embeddings=True)) if callable(count) else 0
 
     # -- the model hub, searches, and what published subclasses use -------------------------------------
@@ -961,10 +979,9 @@ class Trainer:
     @property
     def clips_gradients(self) -> bool:
         """Whether the optimizer leaves gradients to be clipped when the backward pass is done."""
-        return (
-            self.optimizer_cls_and_kwargs is not None
-            or "gradient_clipping" not in self.optimizer_plugin.cannot
-        )
+        if self.has_optimizer_of_plugin:
+            return "gradient_clipping" not in self.optimizer_plugin.cannot
+        return not getattr(self.optimizer, "steps_in_backward", False)
 
     @property
     def schedule_waits_for_metrics(self) -> bool:
@@ -1021,8 +1038,18 @@ class Trainer:
 
     def finish_training(self) -> None:
         """Load the best model, if that is asked for and there is one."""
-        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
-            best = Path(self.state.best_model_checkpoint)
+        if not self.args.load_best_model_at_end or self.state.best_global_step is None:
+            return
+        path = self.state.best_model_checkpoint
+        best = None if path is None else Path(path)
+        if best is None or step_of(best) != self.state.best_global_step:
+            logger.warning(
+                "`load_best_model_at_end`: the checkpoint of the best update, %d, was not saved: "
+                "the model %s.",
+                self.state.best_global_step,
+                "keeps the last weights" if best is None else f"gets those of {best.name}",
+            )
+        if best is not None:
             logger.info("Loading the best model, from %s (%s).", best, self.state.best_metric)
             resuming.read_model(self.model, best, self.args.low_cpu_mem_usage)
 
@@ -1033,6 +1060,7 @@ class Trainer:
         self.model: nn.Module = self.strategy.place_model(model) if self._places(model) else model
         self.model_wrapped: nn.Module = self.model
         self._cast_outputs()
+        model = unwrap(model)
         self._note_loss_kwargs(model)
         names = self.args.label_names
         self.label_names = find_label_names(model) if names is None else names
@@ -1048,7 +1076,8 @@ class Trainer:
         if getattr(self, "model_accepts_loss_kwargs", None) is not self._found_loss_kwargs:
             return
         own = getattr(model, "accepts_loss_kwargs", None)
-        self._found_loss_kwargs = has_keyword_parameters(model) if own is None else bool(own)
+        takes_count = has_keyword_parameters(model) if own is None else bool(own)
+        self._found_loss_kwargs = takes_count and not computes_in_parts(self.model)
         self.model_accepts_loss_kwargs = self._found_loss_kwargs
 
     def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
@@ -1090,7 +1119,7 @@ class Trainer:
     def forget_optimizer(self) -> None:
         """Have the next `train` make optimizer and schedule anew, unless they were given."""
         if not self.was_given_optimizer:
-            self.optimizer = None  # type: ignore[assignment]
+            self.optimizer = self._optimizer_of_plugin = None  # type: ignore[assignment]
         if not self.was_given_schedule:
             self.lr_scheduler = None
 
@@ -1098,7 +1127,19 @@ class Trainer:
         """Let plugins alter the optimizer, unless they have in this run."""
         if not self._is_optimizer_altered:
             self._is_optimizer_altered = True
-            self.optimizer = self.hooks.alter("alter_optimizer", "optimizer", optimizer=self.optimizer)
+            self.replace_optimizer(
+                self.hooks.alter("alter_optimizer", "optimizer", optimizer=self.optimizer)
+            )
+
+    def replace_optimizer(self, optimizer: Optimizer) -> None:
+        """Step this in the optimizer's place: the same, altered; it counts as made by the same hand."""
+        self._optimizer_of_plugin = optimizer if self.has_optimizer_of_plugin else None
+        self.optimizer = optimizer
+
+    @property
+    def has_optimizer_of_plugin(self) -> bool:
+        """Whether the optimizer is what `optim` names, rather than given, or made by a subclass."""
+        return self.optimizer is not None and self.optimizer is self._optimizer_of_plugin
 
     def _check_fits(self) -> None:
         if self.args.eval_strategy != IntervalStrategy.NO and self.eval_dataset is None:
@@ -1175,6 +1216,15 @@ class Trainer:
     def _copies_ahead(self) -> bool:
         config: Any = self.args.accelerator_config
         return config.non_blocking is not False
+
+    def _leave_weights_to_use(self, error: BaseException | None) -> None:
+        """Put the weights to use into the model; a failure of that hides no error that came before."""
+        try:
+            self.evaluation_weights.put_to_use()
+        except Exception as failure:
+            if error is None:
+                raise
+            logger.error("The weights to use could not be put into the model.", exc_info=failure)
 
     def _end_run(self, error: BaseException | None) -> None:
         """Tell the parts how the run ended."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import make_args, make_net, make_samples, make_trainer
+from small import are_equal, make_args, make_net, make_samples, make_trainer, weights_of
 from torch.optim.lr_scheduler import LambdaLR
 
 import drivetrain
@@ -331,6 +331,26 @@ def test_an_optimizer_that_sorts_parameters_says_so_to_those_who_build_it_themse
     cls(kwargs.pop("params"), **kwargs)
     cls, kwargs = drivetrain.Trainer.get_optimizer_cls_and_kwargs(make_args())
     assert (cls, kwargs["lr"]) == (torch.optim.AdamW, 1e-2)
+
+
+@pytest.mark.parametrize("is_overridden", [False, True])
+def test_what_it_gives_to_those_who_build_it_themselves_makes_the_same_optimizer(
+    is_overridden: bool,
+) -> None:
+    class Asking(drivetrain.Trainer):
+        @staticmethod
+        def get_optimizer_cls_and_kwargs(args: Any, model: Any = None) -> Any:
+            return drivetrain.Trainer.get_optimizer_cls_and_kwargs(args, model)
+
+    def make(model: Any, cls: Any = drivetrain.Trainer, **given: Any) -> Any:
+        return make_trainer(cls, model=model, optim="muon", **given)
+
+    model, named = make_net(), make(make_net())
+    named.train()
+    taken = named.get_optimizer_cls_and_kwargs(named.args, model)
+    by_hand = make(model, Asking) if is_overridden else make(model, optimizer_cls_and_kwargs=taken)
+    by_hand.train()
+    assert are_equal(weights_of(named), weights_of(by_hand))
 
 
 def test_a_plugin_without_a_kind_of_its_own_may_have_problems_and_warnings(

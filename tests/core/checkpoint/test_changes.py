@@ -272,6 +272,18 @@ def test_another_class_of_optimizer_or_schedule_is_an_error() -> None:
     assert warnings == []
 
 
+def test_a_class_of_the_same_name_from_another_package_is_an_error() -> None:
+    saved = {"packages": {"optimizer": "torch"}}
+    now = {"optim": "adamw_8bit", "packages": {"optimizer": "drivetrain_bitsandbytes"}}
+    errors, _ = compare(saved, now)
+    assert errors == [
+        "`optim`: the checkpoint was saved with 'adamw_torch' (torch's AdamW), whose state 'adamw_8bit' "
+        "(drivetrain_bitsandbytes's AdamW) cannot take over. Type optim='adamw_torch', or start anew."
+    ]
+    assert compare(saved, {"optim": "adamw_torch_fused", **saved})[0] == []
+    assert compare({}, {"optim": "adamw_torch_fused", **saved})[0] == []
+
+
 def test_what_made_the_class_another_is_what_to_type() -> None:
     errors, _ = compare({}, {"adam_bias_correction": False, **classes("UncorrectedAdamW")})
     assert "Type adam_bias_correction=True, or start anew." in errors[0]

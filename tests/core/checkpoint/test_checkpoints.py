@@ -228,11 +228,11 @@ def test_old_checkpoints_are_deleted_and_the_best_is_kept(tmp_path: Path) -> Non
     best = tmp_path / "best"
     for step in (1, 2, 3, 10):
         (best / f"checkpoint-{step}").mkdir(parents=True)
-    rotate(best, 2, str(best / "checkpoint-1"))
+    rotate(best, 2, [best / "checkpoint-1"])
     assert names_in(best) == ["checkpoint-1", "checkpoint-10"]
-    rotate(best, 1, str(best / "checkpoint-1"))
+    rotate(best, 1, [best / "checkpoint-1"])
     assert names_in(best) == ["checkpoint-1", "checkpoint-10"]
-    rotate(best, 1, None)
+    rotate(best, 1, [None])
     assert names_in(best) == ["checkpoint-10"]
 
 

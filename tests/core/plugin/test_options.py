@@ -351,7 +351,7 @@ def test_a_value_of_the_type_is_taken(value: Any, hint: Any, expected: Any) -> N
         ("0.5", float, "float"),
         (10**400, float, "float"),
         (1j, float, "float"),
-        (1, bool, "bool"),
+        (2, bool, "bool"),
         ("true", bool, "bool"),
         (1, str, "str"),
         (None, str, "str"),
@@ -411,3 +411,39 @@ def test_types_are_shown_as_a_user_would_write_them(hint: Any, shown: str) -> No
 def test_options_are_described_in_one_line() -> None:
     assert describe_options(Options) == DESCRIBED
     assert describe_options(NoOptions) == "It has no options."
+
+
+@dataclass
+class Switches:
+    use_kahan_summation: bool = False
+    foreach: bool | None = None
+    label: str = ""
+    mode: bool | str = True
+    way: Literal["false", "auto"] | bool = "auto"
+    anything: Any = None
+
+
+def test_true_and_false_as_json_writes_them_are_bools_where_a_bool_is_meant() -> None:
+    text = "use_kahan_summation=true, foreach=false, label=true, mode=false, way=false, anything=true"
+    assert read(Switches, text) == Switches(True, False, "true", "false", "false", "true")
+    assert type(read(Switches, text).label) is str
+
+
+@pytest.mark.parametrize("given", ["foreach='true'", {"foreach": "true"}, '{"foreach": "true"}'])
+def test_a_text_in_quotes_is_no_bool(given: Any) -> None:
+    with pytest.raises(OptionsError, match=r"foreach='true' is no bool \| None"):
+        read(Switches, given)
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("use_kahan_summation=1", "Type use_kahan_summation=True. "),
+        ("foreach=0", "Type foreach=False. "),
+        ("foreach=2", ""),
+        ("foreach=yes", ""),
+    ],
+)
+def test_one_and_zero_are_no_bools_and_told_what_to_type(given: str, advice: str) -> None:
+    with pytest.raises(OptionsError, match=re.escape(f"is what {OWNER} expects. {advice}Options: ")):
+        read(Switches, given)

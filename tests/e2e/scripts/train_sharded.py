@@ -23,14 +23,16 @@ class OnTheSameData(Trainer):
 
 def main() -> None:
     torch.set_num_threads(1)
-    folder, is_async, checkpoint = Path(sys.argv[1]), sys.argv[2] == "async", sys.argv[3]
+    folder, how, checkpoint = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    chosen = {"optim": "schedule_free_adamw", "learning_rate": 0.01} if how == "schedule-free" else {}
     args = make_args(
         folder,
         num_train_epochs=2,
         save_strategy="steps",
         save_steps=2,
         save_total_limit=3,
-        async_save=is_async,
+        async_save=how == "async",
+        **chosen,
         strategy="sharding.FullyShard",
     )
     trainer = OnTheSameData(make_net(dropout=0.0), args, train_dataset=make_samples())

@@ -28,8 +28,8 @@ BF16: dict[str, Any] = {"bf16": True}
 @row("half_precision_backend", "apex")
 def half_precision_backend(case: Case) -> None:
     assert case.warnings(**BF16, half_precision_backend="cpu_amp") == []
-    with pytest.raises(UsageError, match=r"^`half_precision_backend`: 'apex' is not installed"):
-        make_args(**BF16, **case.setting)
+    with pytest.raises(UsageError, match=r"^`half_precision_backend`: 'apex' is for NVIDIA GPUs"):
+        make_args(fp16=True, **case.setting)
     (said,) = case.warnings(**BF16, half_precision_backend="cuda_amp")
     assert said.startswith(
         "`half_precision_backend`: 'cuda_amp' is for NVIDIA and AMD GPUs, and this run computes on cpu"

@@ -118,7 +118,7 @@ def _half_precision(args: TrainingArguments) -> Iterator[str]:
 
 
 def _formats_and_devices(args: TrainingArguments) -> Iterator[str]:
-    if not args.is_default("fp16_opt_level") and args.half_precision_backend != "apex":
+    if not args.is_default("fp16_opt_level") and load_precision(args).name != "apex":
         yield (
             f"`fp16_opt_level`: {args.fp16_opt_level!r} is a level of NVIDIA Apex, which is not used. "
             "Type half_precision_backend='apex', or leave it out."

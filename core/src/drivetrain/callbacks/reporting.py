@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from drivetrain.callbacks.callback import TrainerCallback
 from drivetrain.hookspecs import hookimpl
+from drivetrain.parallel_wrappers import unwrap
 from drivetrain.parts import load_reporter, problems_of
 from drivetrain.plugin.reporter import Outcome, ReporterPlugin, Run
 from drivetrain_registry import UsageError, default_registry
@@ -144,7 +145,7 @@ def _reported_name(name: str) -> str:
 
 
 def _model_config(model: Any) -> dict[str, Any]:
-    config: Any = getattr(model, "config", None)
+    config: Any = getattr(unwrap(model), "config", None)
     if hasattr(config, "to_dict"):
         return {"model_config": config.to_dict()}
     if dataclasses.is_dataclass(config) and not isinstance(config, type):

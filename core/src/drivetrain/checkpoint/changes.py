@@ -27,8 +27,8 @@ def find_changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list
     Args:
         saved: The arguments of the run that saved it, as JSON values, and the facts ``world_size``,
             ``num_examples`` (None: a stream), ``num_updates`` of the whole run, ``train_batch_size``,
-            ``classes``, ``precision``, ``strategy``, ``torch`` and ``drivetrain``. Of what is missing nothing
-            is said.
+            ``classes``, ``packages``, ``precision``, ``strategy``, ``torch`` and ``drivetrain``. Of what is
+            missing nothing is said.
         now: The same of the run that resumes.
 
     Returns:
@@ -55,6 +55,8 @@ def find_changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list
 def _classes(changes: Changes) -> Iterator[str]:
     for part, option in (("optimizer", "optim"), ("scheduler", "lr_scheduler_type")):
         before, now = changes.class_of(part)
+        if before is not None and before == now and changes.among((option,)):
+            before, now = _with_packages(changes, part, before)
         if before is None or now is None or before == now:
             continue
         others = ("adam_bias_correction",) if part == "optimizer" else ()
@@ -68,6 +70,15 @@ def _classes(changes: Changes) -> Iterator[str]:
             f"`{name}`: the checkpoint was saved with{was} ({before}), whose state{is_now} ({now}) cannot "
             f"take over. {advice}, or start anew."
         )
+
+
+def _with_packages(changes: Changes, part: str, name: str) -> tuple[str, str]:
+    """Two classes of one name, each with the package that it is from: AdamW is in several."""
+    packages = changes.package_of(part)
+    if None in packages:
+        return name, name
+    before, now = (f"{package}'s {name}" for package in packages)
+    return before, now
 
 
 def _target_modules(changes: Changes) -> Iterator[str]:

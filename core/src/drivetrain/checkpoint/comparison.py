@@ -50,6 +50,11 @@ class Changes:
         before, now = self.both("classes")
         return (before or {}).get(part), (now or {}).get(part)
 
+    def package_of(self, part: str) -> tuple[str | None, str | None]:
+        """The package that the class of a part is from, before and now."""
+        before, now = self.both("packages")
+        return (before or {}).get(part), (now or {}).get(part)
+
     def taken_up(self, names: Iterable[str]) -> str:
         """Tell new values that hold from now on."""
         return "; ".join(

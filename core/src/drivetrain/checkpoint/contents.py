@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from drivetrain.checkpoint.snapshot import HostCopies
 from drivetrain.checkpoint.tensors import save_tensors, save_weights
 from drivetrain.data.loaders import num_samples_of
 from drivetrain.loop.going_on import data_position_of, progress_of, random_states_of
+from drivetrain.parallel_wrappers import unwrap
 from drivetrain.signatures import accepted, is_overridden, names_parameter
 from drivetrain.state import TrainerState
 from drivetrain_registry import UsageError
@@ -31,6 +32,7 @@ _WRITTEN_HERE = (
     layout.SCHEDULER,
     layout.SCALER,
     layout.GRADIENTS,
+    layout.TRAINING_WEIGHTS,
     layout.STATE,
     layout.PROGRESS,
     layout.ARGUMENTS,
@@ -70,10 +72,11 @@ def collect(trainer: Trainer, folder: Path, copies: HostCopies | None) -> list[C
 def _shards(trainer: Trainer, folder: Path, copies: HostCopies | None) -> list[Callable[[], None]]:
     """Write model and optimizer, which lie on several processes, by all of them."""
     optimizer = None if trainer.args.save_only_model else trainer.optimizer
-    wait = save_sharded(trainer.model, optimizer, folder, in_background=copies is not None)
+    weights = trainer.evaluation_weights.kept()
+    wait = save_sharded(trainer.model, optimizer, weights, folder, in_background=copies is not None)
     if not trainer.args.should_save:
         return []
-    _write_configuration(trainer.model, folder)
+    _write_configuration(unwrap(trainer.model), folder)
     _write_surroundings(trainer, folder)
     _write_state(trainer, folder)
     keep = _as_it_is if copies is None else copies.take
@@ -96,11 +99,12 @@ def _model_in_background(trainer: Trainer, folder: Path, copies: HostCopies) -> 
     """What writes a copy of the model; nothing if it had to be written at once."""
     from drivetrain.trainer import Trainer as Published
 
-    save_pretrained = getattr(trainer.model, "save_pretrained", None)
+    model = unwrap(trainer.model)
+    save_pretrained = getattr(model, "save_pretrained", None)
     overridden = [name for name in ("save_model", "_save") if is_overridden(trainer, Published, name)]
     takes_weights = (
         save_pretrained is None
-        or hasattr(trainer.model, "peft_config")
+        or hasattr(model, "peft_config")
         or names_parameter(save_pretrained, "state_dict")
     )
     if overridden or not takes_weights:
@@ -112,7 +116,7 @@ def _model_in_background(trainer: Trainer, folder: Path, copies: HostCopies) -> 
         trainer.save_model(str(folder), **accepted(trainer.save_model, _internal_call=True))
         return []
     _write_surroundings(trainer, folder)
-    weights = copies.take(trainer.model.state_dict(), "model")
+    weights = copies.take(model.state_dict(), "model")
     return [partial(_write_weights, trainer, folder, weights)]
 
 
@@ -122,13 +126,14 @@ _OPTIMIZATION: dict[str, Callable[[Trainer], dict[str, Any]]] = {
     layout.SCALER: lambda trainer: trainer.precision.state_dict(),
     layout.GRADIENTS: lambda trainer: {
         name: parameter.grad
-        for name, parameter in trainer.model.named_parameters()
+        for name, parameter in unwrap(trainer.model).named_parameters()
         if parameter.grad is not None
     },
+    layout.TRAINING_WEIGHTS: lambda trainer: trainer.evaluation_weights.kept(),
 }
 """States by file. Gradients are there where they wait for more micro-batches of their update."""
 
-_NOT_IF_EMPTY = (layout.SCALER, layout.GRADIENTS)
+_NOT_IF_EMPTY = (layout.SCALER, layout.GRADIENTS, layout.TRAINING_WEIGHTS)
 
 
 def _optimization(
@@ -192,7 +197,7 @@ def count_bytes(trainer: Trainer) -> int:
     """About how large a checkpoint is: the tensors in it."""
     parts: list[Any] = [trainer.model.state_dict()]
     if not trainer.args.save_only_model:
-        parts.append(trainer.optimizer.state_dict())
+        parts += [trainer.optimizer.state_dict(), trainer.evaluation_weights.kept()]
     return sum(map(_bytes_in, parts))
 
 
@@ -226,19 +231,19 @@ def _write_weights(trainer: Trainer, folder: Path, state_dict: Any = None) -> No
 
 
 def _write_weights_alone(trainer: Trainer, folder: Path, state_dict: Any) -> None:
-    is_safe = trainer.args.save_safetensors
-    save_pretrained = getattr(trainer.model, "save_pretrained", None)
+    is_safe, model = trainer.args.save_safetensors, unwrap(trainer.model)
+    save_pretrained = getattr(model, "save_pretrained", None)
     if callable(save_pretrained) and (is_safe or names_parameter(save_pretrained, "safe_serialization")):
         options = {} if state_dict is None else {"state_dict": state_dict}
         if not is_safe:
             options["safe_serialization"] = False
         save_pretrained(str(folder), **options)
     elif is_safe:
-        save_weights(trainer.model, folder, state_dict)
+        save_weights(model, folder, state_dict)
     else:
-        _write_configuration(trainer.model, folder)
+        _write_configuration(model, folder)
         save_tensors(
-            trainer.model.state_dict() if state_dict is None else state_dict,
+            model.state_dict() if state_dict is None else state_dict,
             folder / layout.MODEL_PICKLED,
         )
 
@@ -261,12 +266,18 @@ def _write_configuration(model: Any, folder: Path) -> None:
             save(str(folder))
 
 
-def note_best(state: TrainerState, target: Path) -> None:
-    """Note the checkpoint of the best update, if it is this one or an earlier one that is there."""
+def note_best(state: TrainerState, target: Path, own: Collection[Path]) -> None:
+    """Note the checkpoint of the best update, if it is this one or an earlier one of the run.
+
+    Args:
+        state: Where to note it.
+        target: The checkpoint that is being saved.
+        own: Those that the run has saved.
+    """
     if state.best_global_step is None:
         return
     best = target.with_name(layout.checkpoint_name(state.best_global_step))
-    if best == target or best.is_dir():
+    if best == target or best in own:
         state.best_model_checkpoint = str(best)
 
 
@@ -275,6 +286,7 @@ def facts(trainer: Trainer) -> dict[str, Any]:
     contents = ["model", "state"]
     if not trainer.args.save_only_model:
         contents += ["optimizer", "schedule", "random_state"]
+        contents += ["training_weights"] if trainer.evaluation_weights.kept() else []
     return {
         "step": trainer.state.global_step,
         "world_size": trainer.args.world_size,
@@ -302,6 +314,7 @@ def run_facts(trainer: Trainer) -> dict[str, Any]:
             "optimizer": type(trainer.optimizer).__name__,
             "scheduler": type(trainer.lr_scheduler).__name__,
         },
+        "packages": {"optimizer": type(trainer.optimizer).__module__.partition(".")[0]},
         "world_size": trainer.args.world_size,
         "train_batch_size": trainer._train_batch_size,
         "num_examples": None if loop is None else num_samples_of(loop.loader),

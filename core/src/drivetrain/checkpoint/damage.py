@@ -20,7 +20,13 @@ from drivetrain.checkpoint.tensors import find_adapters, has_weights
 
 _NEEDED = (layout.OPTIMIZER, layout.SCHEDULER, layout.STATE)
 """What resuming needs besides the weights. Random numbers can start afresh, with a warning."""
-_OPTIONAL = (layout.SCALER, layout.GRADIENTS, layout.PROGRESS, layout.ARGUMENTS)
+_OPTIONAL = (
+    layout.SCALER,
+    layout.GRADIENTS,
+    layout.TRAINING_WEIGHTS,
+    layout.PROGRESS,
+    layout.ARGUMENTS,
+)
 """What else is written, or not, as the run is."""
 _PICKLED_INDEX = f"{layout.MODEL_PICKLED}.index.json"
 _READERS = 2

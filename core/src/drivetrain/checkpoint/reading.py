@@ -22,6 +22,7 @@ _HELD_BY = {
     layout.SCHEDULER: "the schedule of the learning rate, which is moved to the update",
     layout.SCALER: "the scale of the loss",
     layout.GRADIENTS: "the gradients of the update that was begun",
+    layout.TRAINING_WEIGHTS: "the weights to train, which the optimizer computes from those to use",
     layout.STATE: "the count of updates (with it schedule, data and random numbers) and the logs",
     layout.PROGRESS: "the sums of losses",
     layout.RANDOM_STATE: "the random numbers",

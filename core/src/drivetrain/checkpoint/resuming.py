@@ -14,8 +14,13 @@ from drivetrain.checkpoint import layout
 from drivetrain.checkpoint.changes import find_changes
 from drivetrain.checkpoint.contents import run_facts
 from drivetrain.checkpoint.manifest import is_superseded
-from drivetrain.checkpoint.sharded import load_sharded_model, load_sharded_optimizer
+from drivetrain.checkpoint.sharded import (
+    load_sharded_model,
+    load_sharded_optimizer,
+    load_sharded_training_weights,
+)
 from drivetrain.checkpoint.tensors import load_tensors, load_weights
+from drivetrain.parallel_wrappers import unwrap
 from drivetrain.state import TrainerState
 from drivetrain_registry import UsageError
 
@@ -48,6 +53,13 @@ def read_state(checkpoint: Path) -> TrainerState:
     return state
 
 
+def has_optimizer_state(checkpoint: Path) -> bool:
+    """Whether a checkpoint holds the optimizer's state, in a file or in parts."""
+    if (checkpoint / layout.SHARDS).is_dir():
+        return "optimizer" in _read_json(checkpoint / layout.MANIFEST).get("contents", ("optimizer",))
+    return (checkpoint / layout.OPTIMIZER).is_file()
+
+
 def read_optimization(trainer: Trainer, checkpoint: Path) -> None:
     """Read the state of optimizer, schedule, precision and of parts that keep something of their own.
 
@@ -56,10 +68,17 @@ def read_optimization(trainer: Trainer, checkpoint: Path) -> None:
     Raises:
         UsageError: It belongs to another optimizer, schedule or model.
     """
-    if (checkpoint / layout.SHARDS).is_dir():
+    if not has_optimizer_state(checkpoint):
+        logger.info("The optimizer starts afresh.")
+    elif (checkpoint / layout.SHARDS).is_dir():
+        trainer.evaluation_weights.put_to_training()  # an update of nothing is made, for the state's shapes
         load_sharded_optimizer(trainer.model, trainer.optimizer, checkpoint)
-    elif (checkpoint / layout.OPTIMIZER).is_file():
+        trainer.evaluation_weights.forget()
+        _read_sharded_training_weights(trainer, checkpoint)
+    else:
         _load_state(trainer.optimizer, checkpoint / layout.OPTIMIZER, "optimizer")
+        if (checkpoint / layout.TRAINING_WEIGHTS).is_file() and not is_superseded(checkpoint):
+            trainer.evaluation_weights.take_up(load_tensors(checkpoint / layout.TRAINING_WEIGHTS))
     if all((checkpoint / name).is_file() for name in (layout.SCHEDULER, layout.STATE)):
         _load_state(trainer.lr_scheduler, checkpoint / layout.SCHEDULER, "schedule")
     elif not trainer.schedule_waits_for_metrics:
@@ -69,12 +88,19 @@ def read_optimization(trainer: Trainer, checkpoint: Path) -> None:
     trainer.hooks.call("read_checkpoint", folder=checkpoint)
 
 
+def _read_sharded_training_weights(trainer: Trainer, checkpoint: Path) -> None:
+    if "training_weights" in _read_json(checkpoint / layout.MANIFEST).get("contents", ()):
+        weights = trainer.evaluation_weights.templates()
+        load_sharded_training_weights(weights, checkpoint)
+        trainer.evaluation_weights.take_up(weights)
+
+
 def read_gradients(trainer: Trainer, checkpoint: Path) -> None:
     """Read gradients that waited for more micro-batches of their update when the checkpoint was saved."""
     if not (checkpoint / layout.GRADIENTS).is_file() or is_superseded(checkpoint):
         return
     gradients = load_tensors(checkpoint / layout.GRADIENTS)
-    for name, parameter in trainer.model.named_parameters():
+    for name, parameter in unwrap(trainer.model).named_parameters():
         if name in gradients:
             parameter.grad = gradients[name].to(parameter.device)
 
@@ -135,6 +161,8 @@ def _load_state(part: Any, file: Path, what: str) -> None:
     state = load_tensors(file)
     try:
         part.load_state_dict(state)
+    except UsageError:  # it says itself what to do
+        raise
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         raise UsageError(
             f"`resume_from_checkpoint`: the state of the {what} in {file} does not fit "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from drivetrain.checkpoint.layout import list_checkpoints
@@ -11,7 +12,12 @@ from drivetrain.checkpoint.writing import delete
 logger = logging.getLogger(__name__)
 
 
-def rotate(output_dir: Path, limit: int | None, best: str | None, newest: Path | None = None) -> None:
+def rotate(
+    output_dir: Path,
+    limit: int | None,
+    wanted: Iterable[str | Path | None],
+    newest: Path | None = None,
+) -> None:
     """Delete the checkpoints that were written first, beyond ``limit``; never the best and the newest.
 
     The best counts towards the limit, but a limit of 1 keeps it beside the newest: training must be
@@ -20,7 +26,7 @@ def rotate(output_dir: Path, limit: int | None, best: str | None, newest: Path |
     Args:
         output_dir: The folder with the checkpoints.
         limit: How many to keep; None for all.
-        best: The best checkpoint, if there is one.
+        wanted: Those that are to stay whatever their age: the best one, if there is one.
         newest: The one that was just written.
     """
     if limit is None:
@@ -30,8 +36,8 @@ def rotate(output_dir: Path, limit: int | None, best: str | None, newest: Path |
         by_step, key=lambda path: (path == newest, path.stat().st_mtime_ns, by_step.index(path))
     )
     kept = set(checkpoints[-1:])
-    if best is not None:
-        kept |= {path for path in checkpoints if path.resolve() == Path(best).resolve()}
+    stay = {Path(path).resolve() for path in wanted if path is not None}
+    kept |= {path for path in checkpoints if path.resolve() in stay}
     for checkpoint in reversed(checkpoints):
         if len(kept) < limit:
             kept.add(checkpoint)

@@ -33,11 +33,15 @@ class CheckpointSaver:
 
     Attributes:
         last_good: The newest checkpoint of this run that is whole; None if there is none yet.
+        own: The checkpoints of this run: those that it saved, and the one that it resumes from.
+        spared: A checkpoint that is not to be deleted while the run may have to begin anew.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
         self.last_good: Path | None = None
+        self.own: set[Path] = set()
+        self.spared: Path | None = None
         self._copies: HostCopies | None = None
         self._pending: _Save | None = None
         self._num_failed = 0  # in a row
@@ -46,6 +50,8 @@ class CheckpointSaver:
     def begin_run(self, checkpoint: Path | None) -> None:
         """Forget an earlier run; this one resumes from ``checkpoint``, if it does."""
         self.last_good = checkpoint
+        self.own = set() if checkpoint is None else {checkpoint}
+        self.spared = checkpoint if self.trainer.args.auto_find_batch_size else None
         self._num_failed, self._failed_step = 0, None
 
     def save(self) -> None:
@@ -63,14 +69,16 @@ class CheckpointSaver:
         if in_background and self._copies is None:
             self._copies = HostCopies()
         save = _Save(self.trainer, self._copies if in_background else None)
-        save.collect()
-        if in_background and save.error is None:
+        with self.trainer.evaluation_weights.in_use():
+            save.collect()
+            is_waited_for = not in_background or save.error is not None
+            if is_waited_for:
+                save.write()
+                save.agree()
+                self._settle(save)
+        if not is_waited_for:
             self._pending = save
             save.start()
-        else:
-            save.write()
-            save.agree()
-            self._settle(save)
 
     def poll(self) -> None:
         """See whether a checkpoint that is written in the background is done, without waiting for it."""
@@ -90,7 +98,8 @@ class CheckpointSaver:
             logger.info("Waiting for %s to be written.", save.target.name)
         save.join()
         self._pending = None
-        self._settle(save)
+        with self.trainer.evaluation_weights.in_use():  # for who listens to `on_save`
+            self._settle(save)
 
     def finish(self) -> None:
         """The end of training: wait, and try the last update's checkpoint again if it failed."""
@@ -99,6 +108,9 @@ class CheckpointSaver:
             logger.warning("Trying once more to save update %d.", self._failed_step)
             self.save()
             self.wait()
+        if self.spared is not None and self.last_good is not None and self.trainer.args.should_save:
+            self.spared = None
+            rotate_for(self.trainer, self.last_good)
 
     def close(self) -> None:
         """Training is left, perhaps by an error: wait, and only log what else goes wrong."""
@@ -114,9 +126,12 @@ class CheckpointSaver:
             self._fail(save, save.error)
             return
         self._num_failed, self._failed_step, self.last_good = 0, None, save.target
+        self.own.add(save.target)
         self.trainer.emit_as(save.state, "on_save")
 
     def _fail(self, save: _Save, error: BaseException) -> None:
+        if self.trainer.state.best_model_checkpoint == str(save.target):
+            self.trainer.state.best_model_checkpoint = save.best_before
         cause = find_os_error(error)
         if cause is None:
             raise error
@@ -148,6 +163,8 @@ class _Save:
         self.staged = StagedCheckpoint(self.target, trainer.strategy.gather(uuid.uuid4().hex[:8])[0])
         self.should_save = args.should_save
         self.limit = args.save_total_limit
+        self.spared = trainer.saver.spared
+        self.best_before = state.best_model_checkpoint
         self.overwritten = trainer.overwritten_checkpoints
         self.error: BaseException | None = None
         self.facts: dict[str, Any] = {}
@@ -163,7 +180,7 @@ class _Save:
         if self.error is not None:
             return
         with self._noting_errors():
-            contents.note_best(self.trainer.state, self.target)
+            contents.note_best(self.trainer.state, self.target, self.trainer.saver.own)
             self._writes = contents.collect(self.trainer, self.staged.folder, self.copies)
             self.facts = contents.facts(self.trainer)
             self.state = self.trainer.state if self.copies is None else copy_of(self.trainer.state)
@@ -224,17 +241,27 @@ class _Save:
     def _delete_others(self) -> None:
         """The checkpoint is whole: that others cannot be deleted is said, and no failure."""
         try:
-            delete_overwritten(self.overwritten, self.target)
-            rotate(self.target.parent, self.limit, self.state.best_model_checkpoint, newest=self.target)
+            delete_overwritten(self.overwritten, self.target, self.spared)
+            kept = [self.state.best_model_checkpoint, self.spared]
+            rotate(self.target.parent, self.limit, kept, newest=self.target)
         except OSError as error:
             logger.error("`save_total_limit`: an older checkpoint cannot be deleted: %s", error)
 
 
-def delete_overwritten(checkpoints: list[Path], newest: Path) -> None:
+def rotate_for(trainer: Trainer, newest: Path) -> None:
+    """Delete the checkpoints of a trainer's folder that are no longer wanted."""
+    limit, best = trainer.args.save_total_limit, trainer.state.best_model_checkpoint
+    try:
+        rotate(newest.parent, limit, [best], newest)
+    except OSError as error:
+        logger.error("`save_total_limit`: an older checkpoint cannot be deleted: %s", error)
+
+
+def delete_overwritten(checkpoints: list[Path], newest: Path, spared: Path | None = None) -> None:
     """Delete checkpoints of earlier runs, once this run has one of its own."""
     while checkpoints:
         checkpoint = checkpoints.pop()
-        if checkpoint != newest and checkpoint.is_dir():
+        if checkpoint not in (newest, spared) and checkpoint.is_dir():
             logger.info("Deleting %s of an earlier run, for `overwrite_output_dir` is True.", checkpoint)
             delete(checkpoint)
 

@@ -18,6 +18,7 @@ from torch import nn
 from drivetrain.checkpoint.layout import SHARDS
 from drivetrain.checkpoint.tensors import without_numpy_scalars
 
+_TRAINING_WEIGHTS = "training_weights"
 _groups: list[Any] = []
 """The group of processes that save in the background: their messages must not get among those of training."""
 
@@ -32,13 +33,18 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def save_sharded(
-    model: nn.Module, optimizer: torch.optim.Optimizer | None, folder: Path, in_background: bool
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    training_weights: dict[str, torch.Tensor],
+    folder: Path,
+    in_background: bool,
 ) -> Callable[[], None]:
     """Write the model and, if given, the optimizer's state; all processes call it.
 
     Args:
         model: The model.
         optimizer: The optimizer.
+        training_weights: The weights to train, if those in the model are others.
         folder: The checkpoint that is being written.
         in_background: Return once the tensors are copied to host memory.
 
@@ -51,6 +57,7 @@ def save_sharded(
     state: dict[str, Any] = {"model": get_model_state_dict(model)}
     if optimizer is not None:
         state["optimizer"] = without_numpy_scalars(get_optimizer_state_dict(model, optimizer))
+        state |= {_TRAINING_WEIGHTS: training_weights} if training_weights else {}
     if not in_background:
         with causes():
             save(state, checkpoint_id=folder / SHARDS)
@@ -81,9 +88,18 @@ def load_sharded_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, f
 
     from drivetrain.checkpoint.sharded_reading import load_parts
 
+    for parameter in [key for key, value in optimizer.state.items() if not value]:
+        del optimizer.state[parameter]  # torch would take it for a state that is there
     state = get_optimizer_state_dict(model, optimizer)
     load_parts({"optimizer": state}, folder / SHARDS)
     set_optimizer_state_dict(model, optimizer, state)
+
+
+def load_sharded_training_weights(templates: dict[str, torch.Tensor], folder: Path) -> None:
+    """Read the weights to train from parts, into tensors of their shape; all processes call it."""
+    from drivetrain.checkpoint.sharded_reading import load_parts
+
+    load_parts({_TRAINING_WEIGHTS: templates}, folder / SHARDS)
 
 
 def _wait_for(written: Any) -> None:

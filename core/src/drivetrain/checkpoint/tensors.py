@@ -8,7 +8,7 @@ import re
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +19,7 @@ from torch import nn
 
 from drivetrain.checkpoint.converted import can_convert, describe_misfit, load_converted
 from drivetrain.checkpoint.layout import ADAPTERS, MODEL, MODEL_INDEX, MODEL_PICKLED, SHARDS
+from drivetrain.parallel_wrappers import unwrap
 from drivetrain_registry import UsageError
 
 _INDEXES = (MODEL_INDEX, f"{MODEL_PICKLED}.index.json")
@@ -211,6 +212,7 @@ def load_weights(model: nn.Module, folder: Path, is_mapped: bool = True) -> None
         FileNotFoundError: There are no weights.
         UsageError: Keys are missing or unexpected, or tensors have other shapes.
     """
+    model = unwrap(model)
     adapters = find_adapters(folder)
     if adapters:
         _load_adapters(model, adapters)
@@ -232,7 +234,8 @@ def _load_by_name(
     own = model.state_dict(keep_vars=True)
     copied: set[str] = set()
     rest: dict[str, torch.Tensor] = {}
-    for name, value in weights:
+    for saved_name, value in weights:
+        name = _name_inside(saved_name, own)
         if is_mapped and _copy_into(own.get(name), value):
             copied.add(name)
         else:  # modules that load in a way of their own do it below
@@ -248,6 +251,12 @@ def _load_by_name(
     if absent or unexpected:
         return describe_misfit(absent, unexpected)
     return None
+
+
+def _name_inside(name: str, own: Mapping[str, Any]) -> str:
+    """What a weight is called in the model, where the published trainer saved it with its wrapper's name."""
+    inside = name.removeprefix("module.")
+    return inside if name not in own and inside in own else name
 
 
 def _copy_into(target: Any, value: torch.Tensor) -> bool:

@@ -114,7 +114,15 @@ def delete(checkpoint: Path) -> None:
     doomed = checkpoint.with_name(f"{DELETING_PREFIX}{checkpoint.name.lstrip('.')}-{_token()}")
     os.replace(checkpoint, doomed)
     _flush(checkpoint.parent)
-    shutil.rmtree(doomed)
+    _remove(doomed)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a link to one and not what it leads to."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
 
 
 def clear_leftovers(output_dir: Path) -> None:
@@ -123,7 +131,10 @@ def clear_leftovers(output_dir: Path) -> None:
     for path in output_dir.glob(".*"):
         if path.name.startswith((STAGING_PREFIX, DELETING_PREFIX)) and path.is_dir():
             logger.warning("Deleting %s, which an interrupted process left.", path)
-            shutil.rmtree(path)
+            try:
+                _remove(path)
+            except OSError as error:
+                logger.error("%s cannot be deleted: %s", path, error)
 
 
 def restore_replaced(output_dir: Path) -> None:

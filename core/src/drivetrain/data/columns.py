@@ -7,13 +7,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from drivetrain.parallel_wrappers import unwrap
 from drivetrain_registry import UsageError
 
 logger = logging.getLogger(__name__)
 
 
 def forward_parameters(model: Any) -> dict[str, inspect.Parameter]:
-    """The parameters of a model's forward, by name; those of the base model of a PEFT model."""
+    """The parameters of a model's forward, by name; those of what is wrapped (by PEFT, say)."""
+    model = unwrap(model)
     if hasattr(model, "get_base_model"):
         model = model.get_base_model()
     return dict(inspect.signature(model.forward).parameters)
@@ -22,7 +24,8 @@ def forward_parameters(model: Any) -> dict[str, inspect.Parameter]:
 def find_label_names(model: Any) -> list[str]:
     """Parameters of forward that are labels: with 'label' in the name, or a span for question answering."""
     names = list(forward_parameters(model))
-    spans = ("start_positions", "end_positions") if "QuestionAnswering" in type(model).__name__ else ()
+    is_about_spans = "QuestionAnswering" in type(unwrap(model)).__name__
+    spans = ("start_positions", "end_positions") if is_about_spans else ()
     return [name for name in names if "label" in name or name in spans]
 
 
@@ -46,7 +49,7 @@ class ColumnFilter:
     """
 
     def __init__(self, model: Any, label_names: Sequence[str]) -> None:
-        self._model_name = type(model).__name__
+        self._model_name = type(unwrap(model)).__name__
         self.kept = [*forward_parameters(model), "label", "label_ids", *label_names]
         self._said: set[tuple[str, ...]] = set()
 

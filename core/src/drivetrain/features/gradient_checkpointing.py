@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from drivetrain.features.forwards import ReplacedForward
 from drivetrain.hookspecs import hookimpl
+from drivetrain.parallel_wrappers import unwrap
 from drivetrain.plugin.part import Plugin
 from drivetrain_registry import UsageError
 
@@ -80,7 +81,7 @@ class GradientCheckpointing(Plugin):
             UsageError: The model does not offer it.
         """
         self._undo()  # what a run that begins again has left
-        model = trainer.model
+        model = unwrap(trainer.model)
         enable = next((getattr(model, name) for name in _METHODS if _has_method(model, name)), None)
         if enable is not None:
             self._enable(model, enable)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from drivetrain.hookspecs import hookimpl
+from drivetrain.parallel_wrappers import unwrap
 from drivetrain.plugin.part import Plugin
 from drivetrain_registry import UsageError
 
@@ -38,7 +39,7 @@ class NEFTune(Plugin):
         self._leave_alone()  # what a run that begins again has left
         alpha = self.args.neftune_noise_alpha
         assert alpha is not None
-        self._handle = find_input_embeddings(trainer.model).register_forward_hook(Noise(alpha))
+        self._handle = find_input_embeddings(unwrap(trainer.model)).register_forward_hook(Noise(alpha))
 
     @hookimpl
     def on_run_end(self) -> None:

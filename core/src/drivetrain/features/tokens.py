@@ -12,6 +12,7 @@ import torch
 from drivetrain.checkpoint.random_state import capture_random_state, set_random_state
 from drivetrain.hookspecs import hookimpl
 from drivetrain.metrics import speed_metrics
+from drivetrain.parallel_wrappers import unwrap
 from drivetrain.plugin.part import Plugin
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ class TokensSeen(Plugin):
     @hookimpl
     def alter_batch(self, trainer: Trainer, batch: dict[str, Any]) -> None:
         """Count the tokens of a micro-batch."""
-        name = getattr(trainer.model, "main_input_name", "input_ids")
+        model = unwrap(trainer.model)
+        name = getattr(model, "main_input_name", "input_ids")
         tokens = batch.get(name)
         if not isinstance(tokens, torch.Tensor):
             self._warn(
-                f"batches have no tensor {name!r}, the main input of {type(trainer.model).__name__}: nothing "
+                f"batches have no tensor {name!r}, the main input of {type(model).__name__}: nothing "
                 "is counted. Name the input that holds the tokens in a class attribute `main_input_name`."
             )
         elif self.args.include_num_input_tokens_seen == "non_padding":

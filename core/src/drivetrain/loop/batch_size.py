@@ -71,12 +71,12 @@ class _Start:
         self.random_state = capture_random_state()
         self.parts = trainer.optimizer, trainer.lr_scheduler
         self.states = [copy.deepcopy(part.state_dict()) for part in self.parts if part is not None]
-        self.checkpoints = set(list_checkpoints(Path(trainer.args.output_dir)))
 
     def restore(self) -> None:
         """Make everything as it was."""
         trainer = self.trainer
         trainer.wait_for_saves()
+        trainer.evaluation_weights.forget()
         trainer.optimizer, trainer.lr_scheduler = self.parts
         there = [part for part in self.parts if part is not None]
         for part, state in zip(there, self.states, strict=True):
@@ -88,7 +88,8 @@ class _Start:
             trainer.model.load_state_dict(self.weights)
         set_random_state(self.random_state)
         for checkpoint in list_checkpoints(Path(trainer.args.output_dir)):
-            if checkpoint not in self.checkpoints and trainer.args.should_save:
+            is_of_attempt = checkpoint in trainer.saver.own and checkpoint != trainer.saver.spared
+            if is_of_attempt and trainer.args.should_save:
                 logger.info("Deleting %s of the attempt that failed.", checkpoint)
                 delete(checkpoint)
 

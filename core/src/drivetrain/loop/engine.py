@@ -31,12 +31,10 @@ class Engine:
         self._step_counts_items = accepts(trainer.training_step, "num_items_in_batch")
 
     def begin_training(self) -> None:
-        """Put model and optimizer into training mode, if they are not."""
+        """Put the model into training mode, and the weights to train into it, if they are not."""
         if not self.trainer.model_wrapped.training:
             self.trainer.model_wrapped.train()
-        train = getattr(self.trainer.optimizer, "train", None)
-        if callable(train):
-            train()
+        self.trainer.evaluation_weights.put_to_training()
 
     def forward_backward(self, index: int, window: Window, is_last: bool) -> torch.Tensor:
         """Compute loss and gradients of a micro-batch through `Trainer.training_step`.
@@ -62,7 +60,8 @@ class Engine:
         self.gradient_norm = None
         if max_norm > 0 and trainer.clips_gradients:
             trainer.precision.unscale(trainer.optimizer)
-            self.gradient_norm = trainer.strategy.clip_gradients(self.parameters, max_norm)
+            clipped = trainer.precision.updated_parameters(trainer.optimizer, self.parameters)
+            self.gradient_norm = trainer.strategy.clip_gradients(clipped, max_norm)
 
     def step_optimizer(self) -> None:
         """Step the optimizer, unless the precision finds that the gradients overflowed."""

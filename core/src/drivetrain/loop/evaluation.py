@@ -16,6 +16,7 @@ from drivetrain.data.loaders import num_samples_of
 from drivetrain.loop.evaluation_loss import EvaluationLoss
 from drivetrain.loop.predictions import PADDING, PredictionStore
 from drivetrain.metrics import EvalLoopOutput, EvalPrediction, as_json_numbers
+from drivetrain.parallel_wrappers import unwrap
 from drivetrain.signatures import accepted, accepts
 from drivetrain_registry import UsageError
 
@@ -78,6 +79,17 @@ class EvaluationLoop:
             "%s: %s samples.", self.description, num_samples_of(self.loader) or "unknown number of"
         )
         self.begin()
+        with self.trainer.evaluation_weights.in_use():
+            self.run_batches()
+            return self.finish()
+
+    def begin(self) -> None:
+        """Put the model into evaluation mode."""
+        self.trainer.model_wrapped.eval()
+        self.trainer.callback_handler.eval_dataloader = self.loader
+
+    def run_batches(self) -> None:
+        """Compute every batch."""
         error: BaseException | None = None
         is_outermost = self.trainer.num_evaluations == 0
         self.trainer.num_evaluations += 1
@@ -94,15 +106,6 @@ class EvaluationLoop:
             self.trainer.num_evaluations -= 1
             if is_outermost:
                 self.trainer.hooks.call_each("on_evaluation_end", error=error)
-        return self.finish()
-
-    def begin(self) -> None:
-        """Put model and optimizer into evaluation mode."""
-        self.trainer.model_wrapped.eval()
-        set_eval = getattr(self.trainer.optimizer, "eval", None)
-        if callable(set_eval):
-            set_eval()
-        self.trainer.callback_handler.eval_dataloader = self.loader
 
     def run_batch(self, batch: Any, is_last: bool) -> None:
         """Compute one batch, and keep what is wanted of it or hand it to the metrics at once."""
@@ -137,7 +140,7 @@ class EvaluationLoop:
         """What the model computes a batch from, if the metrics are to see it."""
         if "inputs" not in self.extras:
             return None
-        name = getattr(self.trainer.model, "main_input_name", "input_ids")
+        name = getattr(unwrap(self.trainer.model), "main_input_name", "input_ids")
         if name not in batch:  # a plain module does not say how it is called
             name = next((key for key in batch if key not in self.trainer.label_names), name)
         return batch[name]
@@ -252,7 +255,7 @@ def predict_batch(
     if prediction_loss_only:
         return loss, None, None
     if ignore_keys is None:
-        ignore_keys = _default_ignored(trainer.model)
+        ignore_keys = _default_ignored(unwrap(trainer.model))
     return loss, detach(_outputs_to_keep(outputs, ignore_keys, has_loss=loss is not None)), labels
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from drivetrain.checkpoint.reading import find_checkpoint
 from drivetrain.loop.going_on import Start
 from drivetrain.loop.plan import LoopPlan, make_plan
 from drivetrain.loop.training import TrainingLoop
+from drivetrain.optimization import describe_optimizer
 from drivetrain.state import TrainerState
 from drivetrain_registry import UsageError
 
@@ -80,6 +82,8 @@ def prepare_training(
     progress = None if start is None else start.progress
     plan = make_plan(trainer, loader, trainer.state.global_step, progress)
     _begin_state(trainer, plan)
+    if checkpoint is not None and not resuming.has_optimizer_state(checkpoint):
+        _empty_optimizer(trainer)
     _make_optimization(trainer, plan)
     loop = trainer.training_loop = TrainingLoop(trainer, plan, loader, ignore_keys_for_eval, start)
     if checkpoint is not None:
@@ -152,6 +156,14 @@ def _begin_state(trainer: Trainer, plan: LoopPlan) -> None:
     trainer.current_flos = 0.0
 
 
+def _empty_optimizer(trainer: Trainer) -> None:
+    """Have an optimizer without the state of an earlier `train`, where the checkpoint has none."""
+    trainer.evaluation_weights.forget()
+    trainer.forget_optimizer()
+    if trainer.optimizer is not None:  # it was given
+        trainer.optimizer.state.clear()
+
+
 def _make_optimization(trainer: Trainer, plan: LoopPlan) -> None:
     """Optimizer and schedule, with what plugins make of the optimizer and the strategy of both.
 
@@ -162,22 +174,36 @@ def _make_optimization(trainer: Trainer, plan: LoopPlan) -> None:
     trainer._is_optimizer_altered = False
     trainer.create_optimizer_and_scheduler(num_training_steps=plan.max_steps)
     trainer.alter_optimizer_once()  # where a subclass made both in its own way
+    _begin_updates_in_backward(trainer)
     trainer.model_wrapped = trainer.strategy.wrap_model(trainer.model)
-    trainer.optimizer = trainer.strategy.wrap_optimizer(trainer.optimizer)
+    trainer.replace_optimizer(trainer.strategy.wrap_optimizer(trainer.optimizer))
+
+
+def _begin_updates_in_backward(trainer: Trainer) -> None:
+    """Have this trainer's optimizer, and none of an earlier one, update the model inside backward."""
+    layerwise = sys.modules.get("drivetrain.plugin.layerwise")  # without it there is none
+    if layerwise is not None:
+        layerwise.begin(trainer)
+
+
+def end_updates_in_backward(trainer: Trainer) -> None:
+    """A run is over: leave the model's backward to whoever trains it next."""
+    layerwise = sys.modules.get("drivetrain.plugin.layerwise")
+    if layerwise is not None:
+        layerwise.end(trainer)
 
 
 def _tell(trainer: Trainer, plan: LoopPlan, checkpoint: Path | None) -> None:
     logger.info(
-        "Training: %d parameters, %d samples, %d updates of %d samples (%d a micro-batch, %d micro-batches), "
-        "optimizer %s.",
+        "Training: %d parameters, %d samples, %d updates of %d samples (%d a micro-batch, %d micro-batches).",
         trainer.get_num_trainable_parameters(),
         plan.num_examples,
         plan.max_steps,
         plan.total_batch_size,
         trainer._train_batch_size,
         plan.accumulation,
-        trainer.args.optim,
     )
+    logger.info("%s", describe_optimizer(trainer))
     if checkpoint is not None:
         logger.info(
             "Resuming from %s: update %d, in epoch %d.", checkpoint, plan.start_step, plan.start_epoch

@@ -236,7 +236,8 @@ class TrainingLoop:
         keys = accepted(trainer.evaluate, ignore_keys=self.ignore_keys_for_eval)
         self.is_evaluating = True
         try:
-            metrics = trainer.evaluate(**keys)
+            with trainer.evaluation_weights.in_use():  # for an `evaluate` of the user's own, too
+                metrics = trainer.evaluate(**keys)
         finally:
             self.is_evaluating = False
         trainer.hooks.call("on_metrics", metrics=metrics)
@@ -269,6 +270,7 @@ class TrainingLoop:
         if self.meter.num_non_finite:
             logger.warning("%d micro-batches had a loss that is not finite.", self.meter.num_non_finite)
         trainer.saver.finish()
+        trainer.evaluation_weights.put_to_use()
         trainer.finish_training()
         trainer.emit("on_train_end")
         return TrainOutput(state.global_step, train_loss, metrics)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from drivetrain.modelcard.frontmatter import front_matter
 from drivetrain.modelcard.history import Evaluation, chosen_evaluation, evaluations
 from drivetrain.modelcard.sections import MARKER, describe
+from drivetrain.parallel_wrappers import unwrap
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,18 +74,18 @@ def write_model_card(
         return None
     rows = evaluations(trainer.state.log_history)
     chosen = chosen_evaluation(trainer, rows)
-    base = finetuned_from or _base_model(trainer.model)
+    base = finetuned_from or _base_model(unwrap(trainer.model))
     if license is None and base is not None and find_license is not None:
         license = find_license(base)
     name = model_name or Path(trainer.args.output_dir).resolve().name
     all_tasks, names, identifiers = _listed(tasks), _listed(dataset), _listed(dataset_tags)
     metadata = {
-        "library_name": _library(trainer.model),
+        "library_name": _library(unwrap(trainer.model)),
         "language": language,
         "license": license,
         "base_model": base,
         "pipeline_tag": next(iter(all_tasks), None),
-        "tags": _all_tags(trainer.model, [*_listed(tags), *all_tasks[1:]]),
+        "tags": _all_tags(unwrap(trainer.model), [*_listed(tags), *all_tasks[1:]]),
         "datasets": identifiers,
         "metrics": [] if chosen is None else list(_scores(chosen)),
         "model-index": _index(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import drivetrain
 from drivetrain.modelcard.history import Evaluation
+from drivetrain.parallel_wrappers import unwrap
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,7 +52,7 @@ def describe(
     chosen: Evaluation | None,
 ) -> str:
     """The card below its front matter."""
-    blocks = [MARKER, f"# {_line(name)}", _introduction(trainer.model, base, datasets)]
+    blocks = [MARKER, f"# {_line(name)}", _introduction(unwrap(trainer.model), base, datasets)]
     if chosen is not None:
         blocks += ["## Results", *_results(chosen)]
     blocks += ["## Training", *_arguments(trainer.args)]

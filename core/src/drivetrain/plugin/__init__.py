@@ -6,9 +6,18 @@ A plugin is a class derived from one of these and one line in ``pyproject.toml``
     lion = "drivetrain_lion.optimizer:Lion"
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from drivetrain.hookspecs import hookimpl as hookimpl
+from drivetrain.plugin.adam import AdamOptions as AdamOptions
+from drivetrain.plugin.adam import AdamPlugin as AdamPlugin
 from drivetrain.plugin.hub import HubPlugin as HubPlugin
+from drivetrain.plugin.imports import quietly as quietly
 from drivetrain.plugin.optimizer import OptimizerPlugin as OptimizerPlugin
+from drivetrain.plugin.optimizer import Purpose as Purpose
 from drivetrain.plugin.optimizer import refuse_given_twice as refuse_given_twice
 from drivetrain.plugin.options import NoOptions as NoOptions
 from drivetrain.plugin.options import OptionsError as OptionsError
@@ -26,3 +35,33 @@ from drivetrain.plugin.searcher import SearcherPlugin as SearcherPlugin
 from drivetrain.plugin.searcher import TrialResult as TrialResult
 from drivetrain.plugin.strategy import StrategyPlugin as StrategyPlugin
 from drivetrain_registry import UsageError as UsageError
+
+if TYPE_CHECKING:
+    from drivetrain.plugin.bare_optimizer import BareOptimizer as BareOptimizer
+    from drivetrain.plugin.bare_optimizer import adapt_optimizer as adapt_optimizer
+    from drivetrain.plugin.layerwise import LayerwisePlugin as LayerwisePlugin
+    from drivetrain.plugin.layerwise import StepsInBackward as StepsInBackward
+    from drivetrain.plugin.targets import explain_useless_rank as explain_useless_rank
+    from drivetrain.plugin.targets import find_target_weights as find_target_weights
+    from drivetrain.plugin.targets import split_groups as split_groups
+    from drivetrain.plugin.targets import target_problems as target_problems
+
+_ON_FIRST_USE = {
+    "BareOptimizer": "bare_optimizer",
+    "adapt_optimizer": "bare_optimizer",
+    "LayerwisePlugin": "layerwise",
+    "StepsInBackward": "layerwise",
+    "explain_useless_rank": "targets",
+    "find_target_weights": "targets",
+    "split_groups": "targets",
+    "target_problems": "targets",
+}
+"""Names whose modules import torch, which listing plugins and reading arguments do without."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_ON_FIRST_USE[name]}"), name)
+    globals()[name] = value
+    return value

@@ -37,8 +37,9 @@ def read_options(cls: type[T], given: str | Mapping[str, Any] | None, *, option:
 
     Args:
         cls: The dataclass that a part declares as its ``Options``.
-        given: ``"rank=64, proj_type=std"`` (values are Python literals; a bare word is a string), a
-            JSON object, a mapping, or None for the defaults.
+        given: ``"rank=64, proj_type=std"`` (values are Python literals; a bare word is a string, but
+            ``true`` and ``false`` are bools to an option that takes one), a JSON object, a mapping, or
+            None for the defaults.
         option: The argument that held it, for messages: ``"optim_args"``.
         owner: The part they are meant for, for messages: ``"'galore_adamw' (drivetrain-galore 0.1)"``.
 
@@ -53,11 +54,11 @@ def read_options(cls: type[T], given: str | Mapping[str, Any] | None, *, option:
         if key not in fields:
             raise OptionsError(_explain_unknown(cls, key, option, owner))
         try:
-            values[key] = convert(value, hints[key])
+            values[key] = _convert_typed(value, hints[key])
         except (TypeError, OverflowError):
             raise OptionsError(
                 f"`{option}`: {key}={value!r} is no {show_type(hints[key])}, which is what {owner} "
-                f"expects. {describe_options(cls)}"
+                f"expects. {_suggest_bool(key, value, hints[key])}{describe_options(cls)}"
             ) from None
     missing = [name for name, field in fields.items() if _is_required(field) and name not in values]
     if missing:
@@ -79,16 +80,8 @@ def parse_options(text: str, *, option: str) -> dict[str, Any]:
     Raises:
         OptionsError: The text does not have that form, or gives a key twice.
     """
-    if text.lstrip().startswith("{"):
-        return _parse_json(text, option)
-    values: dict[str, Any] = {}
-    for keyword in _parse_call(text, option).keywords:
-        if keyword.arg is None:
-            raise OptionsError(_explain_unreadable(text, option))
-        if keyword.arg in values:
-            raise OptionsError(f"`{option}`: {keyword.arg!r} is given twice in {text!r}. Give it once.")
-        values[keyword.arg] = _read_value(keyword.value, keyword.arg, option)
-    return values
+    values = _read_text(text, option)
+    return {key: str(value) if isinstance(value, _BareWord) else value for key, value in values.items()}
 
 
 def describe_options(cls: type) -> str:
@@ -112,6 +105,8 @@ def show_type(hint: Any) -> str:
         return "None"
     if hint is Ellipsis:
         return "..."
+    if isinstance(hint, list):  # what a Callable takes
+        return f"[{', '.join(map(show_type, hint))}]"
     if origin is Literal:
         return " | ".join(map(repr, members))
     if origin in (Union, types.UnionType):
@@ -126,12 +121,30 @@ def _as_dict(given: object, option: str) -> dict[Any, Any]:
     if given is None:
         return {}
     if isinstance(given, str):
-        return parse_options(given, option=option)
+        return _read_text(given, option)
     if isinstance(given, Mapping):
         return dict(given)
     raise OptionsError(
         f"`{option}`: {given!r} is neither text nor a dict. Type: {_write_example(option, ['name'])}"
     )
+
+
+class _BareWord(str):
+    """Text that was typed without quotes."""
+
+
+def _read_text(text: str, option: str) -> dict[str, Any]:
+    """What `parse_options` returns, with bare words told apart."""
+    if text.lstrip().startswith("{"):
+        return _parse_json(text, option)
+    values: dict[str, Any] = {}
+    for keyword in _parse_call(text, option).keywords:
+        if keyword.arg is None:
+            raise OptionsError(_explain_unreadable(text, option))
+        if keyword.arg in values:
+            raise OptionsError(f"`{option}`: {keyword.arg!r} is given twice in {text!r}. Give it once.")
+        values[keyword.arg] = _read_value(keyword.value, keyword.arg, option)
+    return values
 
 
 def _write_example(option: str, names: list[str]) -> str:
@@ -174,7 +187,7 @@ def _explain_unreadable(text: str, option: str) -> str:
 
 def _read_value(node: ast.expr, key: str, option: str) -> Any:
     if _is_bare_word(node):  # proj_type=std, dtype=torch.bfloat16
-        return ast.unparse(node)
+        return _BareWord(ast.unparse(node))
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, MemoryError, RecursionError):
@@ -194,7 +207,9 @@ def _explain_unknown(cls: type, key: object, option: str, owner: str) -> str:
     names = [field.name for field in dataclasses.fields(cls) if field.init]
     near = difflib.get_close_matches(str(key), names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"`{option}`: {key!r} is no option of {owner}.{hint} {describe_options(cls)}"
+    further = getattr(cls, "further_options", "")  # of what is no dataclass that its author wrote
+    said = f"`{option}`: {key!r} is no option of {owner}.{hint} {describe_options(cls)}"
+    return f"{said} {further}".rstrip()
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:
@@ -229,6 +244,22 @@ def convert(value: Any, hint: Any) -> Any:
         return _convert_to_member(value, origin)
     is_text_by_accident = bool(members) and isinstance(value, str)  # a text is a Sequence, too
     return _require(isinstance(value, origin) and not is_text_by_accident, value)
+
+
+def _convert_typed(value: Any, hint: Any) -> Any:
+    """The same for what may be a bare word: true and false are bools to what takes them as no text."""
+    if not isinstance(value, _BareWord):
+        return convert(value, hint)
+    try:
+        return convert(str(value), hint)
+    except TypeError:
+        return convert({"true": True, "false": False}.get(value, str(value)), hint)
+
+
+def _suggest_bool(key: str, value: Any, hint: Any) -> str:
+    """What to type instead of 1 and 0, where they stand for yes and no."""
+    takes_bool = bool in (hint, *get_args(hint))
+    return f"Type {key}={bool(value)}. " if takes_bool and type(value) is int and value in (0, 1) else ""
 
 
 def _convert_to_first(value: Any, hints: tuple[Any, ...]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from drivetrain.plugin.options import NoOptions
@@ -26,6 +26,10 @@ class Plugin(ABC):  # noqa: B024  (a plugin that only implements hooks has no re
             users may type.
         unused_arguments: Published arguments that this part has no use for where others of its kind do,
             such as ``adam_beta2`` for SGD. Setting one to something else than its default is said once.
+        needs_libraries: Modules that it cannot do without although its distribution does not require them,
+            such as those for hardware that few have, with what to type to get each: ``{"torch_xla": "pip
+            install torch_xla"}``. `drivetrain doctor` and `drivetrain plugins show` tell which are missing;
+            that a run cannot be made without them is for `problems` to say.
         name: The name that the user typed.
         option: The argument that asked for it: ``"optim"``.
         title: Name and distribution, as messages give them: ``'lion' (drivetrain-lion 1.0)``.
@@ -34,6 +38,7 @@ class Plugin(ABC):  # noqa: B024  (a plugin that only implements hooks has no re
     api_version: ClassVar[int] = 1
     Options: ClassVar[type[Any]] = NoOptions
     unused_arguments: ClassVar[tuple[str, ...]] = ()
+    needs_libraries: ClassVar[Mapping[str, str]] = {}
     name: str = ""
     option: str = ""
     title: str = ""
@@ -42,6 +47,10 @@ class Plugin(ABC):  # noqa: B024  (a plugin that only implements hooks has no re
         super().__init_subclass__(**kwargs)
         if isinstance(cls.unused_arguments, str):
             raise TypeError(f"`unused_arguments` of {cls.__name__} is a text; write a tuple of names")
+        if not isinstance(cls.needs_libraries, Mapping):
+            raise TypeError(
+                f"`needs_libraries` of {cls.__name__} is no dict of modules and what to type to get them"
+            )
 
     def __init__(self, args: TrainingArguments, options: Any = None) -> None:
         self.args = args

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,9 +25,12 @@ class PrecisionPlugin(Plugin):
     Attributes:
         float32_outputs: What the model returns in a 16-bit format is handed on in float32, so that
             losses and metrics outside of the model are computed in it.
+        scales_losses: Gradients are scaled between `scaled` and `unscale`, so that no optimizer may step
+            inside backward.
     """
 
     float32_outputs: ClassVar[bool] = False
+    scales_losses: ClassVar[bool] = False
 
     def autocast(self, device: torch.device, cache_enabled: bool = True) -> AbstractContextManager[Any]:
         """The context in which the forward pass and the loss are computed."""
@@ -35,6 +39,21 @@ class PrecisionPlugin(Plugin):
     def scale(self, loss: torch.Tensor) -> torch.Tensor:
         """The loss to call ``backward`` on; a scalar tensor."""
         return loss
+
+    def scaled(self, loss: torch.Tensor) -> AbstractContextManager[torch.Tensor]:
+        """The context of a backward pass, which gives the loss to call ``backward`` on: `scale`'s."""
+        return nullcontext(self.scale(loss))
+
+    def updated_parameters(
+        self, optimizer: Optimizer, parameters: Iterable[torch.Tensor]
+    ) -> Iterable[torch.Tensor]:
+        """The tensors whose gradients are clipped: the model's parameters, or what stands in for them.
+
+        Args:
+            optimizer: What updates them.
+            parameters: Those of the model.
+        """
+        return parameters
 
     def unscale(self, optimizer: Optimizer) -> None:
         """Undo the scaling in the gradients, before they are clipped. Once an update."""

@@ -24,9 +24,12 @@ class SchedulerPlugin(Plugin):
     Attributes:
         steps_on_metric: The schedule wants the metric of each evaluation (`ReduceLROnPlateau`)
             instead of a call after each update.
+        warms_up: It raises the rate as `warmup_steps` says. If neither it nor the optimizer does, that
+            argument is one without a use.
     """
 
     steps_on_metric: ClassVar[bool] = False
+    warms_up: ClassVar[bool] = True
 
     @abstractmethod
     def create(
