@@ -571,14 +571,21 @@ def test_the_quick_reference_plots_schedules() -> None:
     assert linear[-1] == cosine[-1] == 0
 
 
-def test_the_quick_references_anyprecision_says_what_there_is() -> None:
-    with pytest.raises(ValueError, match=r"`optim`: 'adamw_anyprecision' is not installed.*adamw_torch"):
-        TrainingArguments(
-            output_dir="out",
-            optim="adamw_anyprecision",
-            optim_args="momentum_dtype=float32,variance_dtype=bfloat16",
-            gradient_checkpointing=True,
-        )
+def test_the_quick_references_anyprecision_trains() -> None:
+    args = TrainingArguments(
+        output_dir="out",
+        optim="adamw_anyprecision",
+        optim_args="momentum_dtype=float32,variance_dtype=bfloat16",
+        gradient_checkpointing=True,
+        max_steps=2,
+        use_cpu=True,
+        report_to="none",
+    )
+    model = make_gpt2()
+    trainer = Trainer(model, args, train_dataset=text_samples())
+    trainer.train()
+    state = trainer.optimizer.state[model.transformer.wte.weight]
+    assert (state["exp_avg"].dtype, state["exp_avg_sq"].dtype) == (torch.float32, torch.bfloat16)
 
 
 @pytest.mark.slow

@@ -9,8 +9,25 @@ from torch import nn
 
 from drivetrain import ArgumentsError
 from drivetrain.parts import load_precision
+from drivetrain.testing import PrecisionSuite
 
 CPU = torch.device("cpu")
+
+
+@pytest.mark.slow
+class TestFullPrecision(PrecisionSuite):
+    name = "no"
+
+
+@pytest.mark.slow
+class TestBFloat16(PrecisionSuite):
+    name = "bf16"
+    dtype = torch.bfloat16
+
+
+class TestFloat16(PrecisionSuite):
+    name = "fp16"
+    dtype = torch.float16
 
 
 @pytest.fixture
@@ -34,17 +51,6 @@ def test_full_precision_leaves_everything_alone(precision):
     loss = torch.ones(())
     assert part.scale(loss) is loss
     assert part.state_dict() == {}
-
-
-@pytest.mark.parametrize(
-    ("values", "dtype"), [({"bf16": True}, torch.bfloat16), ({"fp16": True}, torch.float16)]
-)
-def test_mixed_precision_computes_matrices_in_half_and_keeps_weights(precision, values, dtype):
-    part, model = precision(**values), nn.Linear(2, 2)
-    with part.autocast(CPU):
-        assert model(torch.ones(1, 2)).dtype == dtype
-        assert nn.functional.mse_loss(torch.ones(2, dtype=dtype), torch.ones(2)).dtype == torch.float32
-    assert model.weight.dtype == torch.float32
 
 
 @pytest.mark.parametrize("cache_enabled", [True, False])
@@ -71,24 +77,6 @@ def test_an_update_whose_gradients_overflow_is_left_out(precision, fused):
     assert part.state_dict()["scale"] == 2**15
     assert update(part, optimizer, weight)
     assert not torch.equal(weight, before)
-
-
-def test_gradients_are_what_they_would_be_without_scaling(precision):
-    part = precision(fp16=True)
-    weight = nn.Parameter(torch.ones(2))
-    optimizer = torch.optim.SGD([weight], lr=0.1)
-    update(part, optimizer, weight, factor=3.0)
-    assert torch.equal(weight.grad, torch.full((2,), 3.0))
-    assert torch.allclose(weight, torch.full((2,), 0.7))
-
-
-def test_an_optimizer_steps_without_being_unscaled_first(precision):
-    part = precision(fp16=True)
-    weight = nn.Parameter(torch.ones(2))
-    optimizer = torch.optim.SGD([weight], lr=0.1)
-    part.scale(weight.sum()).backward()
-    assert part.step(optimizer)
-    assert torch.allclose(weight, torch.full((2,), 0.9))
 
 
 def test_the_scale_goes_on_where_it_was_saved(precision, through_disk):

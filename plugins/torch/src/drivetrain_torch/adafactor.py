@@ -63,6 +63,9 @@ class Adafactor(OptimizerPlugin):
     """Adafactor (arXiv:1804.04235) at the rate that `learning_rate` and the schedule say."""
 
     Options = AdafactorOptions
+    paper = "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost, arXiv:1804.04235"
+    state_bytes = 0.0078
+    suits = ("little memory",)
     unused_arguments = ADAM_ARGUMENTS
 
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:

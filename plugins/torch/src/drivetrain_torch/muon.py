@@ -66,6 +66,9 @@ class Muon(OptimizerPlugin):
     """
 
     Options = MuonOptions
+    paper = "Muon is Scalable for LLM Training, arXiv:2502.16982"
+    state_bytes = 4.0
+    suits = ("fewer steps",)
 
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
         args, options = self.args, self.options
@@ -97,12 +100,7 @@ class Muon(OptimizerPlugin):
         split += [_select(group, matrices, use_muon=False) for group in groups]
         split = [group for group in split if group["params"]]
         if not any(group["use_muon"] for group in split):
-            raise UsageError(
-                f"`optim`: {self.name!r} is for the weight matrices of hidden layers, and the model has no "
-                f"trained one beside those of {', '.join(modules) or 'no module'}, which AdamW takes. "
-                "Type optim='adamw_torch', or name the modules for AdamW yourself: "
-                "optim_args={'adamw_modules': ['lm_head']}."
-            )
+            raise UsageError(self._explain_no_matrix(groups, modules))
         num_matrices = sum(len(group["params"]) for group in split if group["use_muon"])
         logger.info(
             "muon updates %d matrices; AdamW updates what is not 2-D, and the matrices of: %s",
@@ -110,6 +108,32 @@ class Muon(OptimizerPlugin):
             ", ".join(modules) or "no module",
         )
         return split
+
+    def _explain_no_matrix(self, groups: list[dict[str, Any]], modules: dict[str, nn.Module]) -> str:
+        """Where the trained matrices are, if not in hidden layers, and what to type."""
+        trained = {id(p) for group in groups for p in group["params"] if p.dim() == 2}
+        embeddings = {
+            id(p)
+            for module in modules.values()
+            if isinstance(module, (nn.Embedding, nn.EmbeddingBag))
+            for p in module.parameters()
+        }
+        given = self.options.adamw_modules
+        problem = (
+            f"`optim`: {self.name!r} is for the weight matrices of hidden layers, and the model has no"
+        )
+        if trained <= embeddings:
+            where = " beside those of embeddings" if trained else ""
+            return f"{problem} trained matrix{where}. Type optim='adamw_torch'."
+        advice = "name fewer in adamw_modules, which took the others"
+        if given is None:
+            advice = (
+                "have Muon update what was taken for the output head: optim_args={'adamw_modules': []}"
+            )
+        others = ", ".join(name for name, module in modules.items() if _has_any(module, trained))
+        return (
+            f"{problem} other trained one than those of {others}. Type optim='adamw_torch', or {advice}."
+        )
 
     def problems(self) -> Iterable[str]:
         yield from super().problems()
@@ -121,6 +145,10 @@ class Muon(OptimizerPlugin):
         yield from refuse_given_twice(
             self, adamw_betas=("adam_beta1", "adam_beta2"), adamw_eps=("adam_epsilon",)
         )
+
+
+def _has_any(module: nn.Module, parameters: set[int]) -> bool:
+    return any(id(parameter) in parameters for parameter in module.parameters())
 
 
 def _select(group: dict[str, Any], matrices: set[int], *, use_muon: bool) -> dict[str, Any]:

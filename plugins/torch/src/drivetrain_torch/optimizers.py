@@ -14,34 +14,19 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from drivetrain.plugin import OptimizerPlugin, refuse_given_twice
+from drivetrain.plugin import AdamOptions, AdamPlugin, OptimizerPlugin
 
 ADAM_ARGUMENTS = ("adam_beta1", "adam_beta2", "adam_epsilon")
 """Arguments that only Adam and its variants use."""
 
 
 @dataclass(frozen=True)
-class FusedAdamWOptions:
-    """Options of `adamw_torch_fused`: see `torch.optim.AdamW`.
+class FusedAdamWOptions(AdamOptions):
+    """Options of `adamw_torch_fused`: see `torch.optim.AdamW`."""
 
-    Attributes:
-        betas: Overrides `adam_beta1` and `adam_beta2`.
-        eps: Overrides `adam_epsilon`.
-    """
-
-    betas: tuple[float, float] | None = None
-    eps: float | None = None
     amsgrad: bool = False
     maximize: bool = False
     capturable: bool = False
-
-    def __post_init__(self) -> None:
-        for beta in self.betas or ():
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(
-                    f"betas={self.betas} must both be in [0, 1): type betas=(0.9, 0.999), say."
-                )
-        _require_at_least_zero(self, "eps")
 
 
 @dataclass(frozen=True)
@@ -63,7 +48,7 @@ class SGDOptions:
     fused: bool | None = None
 
     def __post_init__(self) -> None:
-        _require_at_least_zero(self, "momentum")
+        _require_share(self, momentum=0.9)
         if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
             raise ValueError(
                 f"nesterov=True needs momentum above 0 and no dampening, and has momentum={self.momentum} "
@@ -100,46 +85,45 @@ class RMSpropOptions:
     capturable: bool = False
 
     def __post_init__(self) -> None:
-        _require_at_least_zero(self, "alpha", "eps", "momentum")
+        _require_share(self, alpha=0.99, momentum=0.9)
+        _require_at_least_zero(self, "eps")
 
 
-class FusedAdamW(OptimizerPlugin):
-    """AdamW (arXiv:1711.05101) whose whole update is one kernel: `torch.optim.AdamW(fused=True)`."""
+class _AdamW(AdamPlugin):
+    """AdamW, in whatever kernels."""
 
-    Options = FusedAdamWOptions
+    paper = "Decoupled Weight Decay Regularization, arXiv:1711.05101"
+    state_bytes = 8.0
     can_leave_out_bias_correction = True
 
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
         """`torch.optim.AdamW` and its keyword arguments."""
-        return self._cls, {**self._keywords(), "fused": True}
-
-    @property
-    def _cls(self) -> type[Optimizer]:
-        return torch.optim.AdamW if self.args.adam_bias_correction else UncorrectedAdamW
-
-    def _keywords(self) -> dict[str, Any]:
-        from_arguments = {
-            "lr": self.args.learning_rate,
-            "betas": (self.args.adam_beta1, self.args.adam_beta2),
-            "eps": self.args.adam_epsilon,
-        }
-        return {**from_arguments, **given(self.options)}
+        cls = torch.optim.AdamW if self.args.adam_bias_correction else UncorrectedAdamW
+        return cls, {**self.adam_arguments(), **given(self.options)}
 
     def problems(self) -> Iterable[str]:
-        """Refuse a value that is given twice, in the arguments and in the options."""
+        """Refuse what torch would refuse at the first step."""
         yield from super().problems()
         yield from _refuse_capturable(self)
-        yield from refuse_given_twice(self, betas=("adam_beta1", "adam_beta2"), eps=("adam_epsilon",))
 
 
-class AdamW(FusedAdamW):
+class AdamW(_AdamW):
     """AdamW (arXiv:1711.05101): `torch.optim.AdamW`."""
 
     Options = AdamWOptions
+    suits = ("first choice",)
+
+
+class FusedAdamW(_AdamW):
+    """AdamW (arXiv:1711.05101) whose whole update is one kernel: `torch.optim.AdamW(fused=True)`."""
+
+    Options = FusedAdamWOptions
+    suits = ("faster steps",)
 
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
         """`torch.optim.AdamW` and its keyword arguments."""
-        return self._cls, self._keywords()
+        cls, keywords = super().build()
+        return cls, {**keywords, "fused": True}
 
 
 class UncorrectedAdamW(torch.optim.AdamW):
@@ -186,6 +170,9 @@ class SGD(_PlainOptimizer):
     """Stochastic gradient descent, with momentum if asked for: `torch.optim.SGD`."""
 
     Options = SGDOptions
+    paper = "A Stochastic Approximation Method, Annals of Mathematical Statistics 22, 1951"
+    state_bytes = 0.0
+    suits = ("little memory",)
 
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
         """`torch.optim.SGD` and its keyword arguments."""
@@ -196,6 +183,9 @@ class Adagrad(_PlainOptimizer):
     """Adagrad (Duchi et al., JMLR 12, 2011): `torch.optim.Adagrad`."""
 
     Options = AdagradOptions
+    paper = "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization, JMLR 12, 2011"
+    state_bytes = 4.0
+    suits = ("earlier results",)
 
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
         """`torch.optim.Adagrad` and its keyword arguments."""
@@ -206,6 +196,9 @@ class RMSprop(_PlainOptimizer):
     """RMSprop (Hinton's lecture 6e, 2012): `torch.optim.RMSprop`."""
 
     Options = RMSpropOptions
+    paper = "Neural Networks for Machine Learning, lecture 6e, Hinton 2012"
+    state_bytes = 4.0
+    suits = ("earlier results",)
 
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
         """`torch.optim.RMSprop` and its keyword arguments."""
@@ -226,6 +219,14 @@ def _require_at_least_zero(options: Any, *names: str) -> None:
         value = getattr(options, name)
         if value is not None and not value >= 0.0:
             raise ValueError(f"{name}={value} must be 0 or more.")
+
+
+def _require_share(options: Any, **examples: float) -> None:
+    """Refuse what is no share of a mean that is kept: with 1 or more it grows without end, or never moves."""
+    for name, example in examples.items():
+        value = getattr(options, name)
+        if not 0.0 <= value < 1.0:
+            raise ValueError(f"{name}={value} must be in [0, 1): type {name}={example}, say.")
 
 
 def _refuse_capturable(plugin: OptimizerPlugin) -> Iterable[str]:

@@ -55,6 +55,7 @@ class Float16(PrecisionPlugin):
     """
 
     float32_outputs = True
+    scales_losses = True
     _scale_after_update: float | None = None
 
     @cached_property

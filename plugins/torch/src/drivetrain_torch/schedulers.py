@@ -95,13 +95,12 @@ class Polynomial(SchedulerPlugin):
 class Constant(SchedulerPlugin):
     """Stay at `learning_rate` from the first update."""
 
+    warms_up = False
+
     def create(
         self, optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int
     ) -> LRScheduler:
         return LambdaLR(optimizer, curves.constant())
-
-    def warnings(self) -> Iterable[str]:
-        yield from _warn_of_warmup(self, "Type lr_scheduler_type='constant_with_warmup'.")
 
 
 class ConstantWithWarmup(SchedulerPlugin):
@@ -198,6 +197,7 @@ class ReduceOnPlateau(SchedulerPlugin):
 
     Options = PlateauOptions
     steps_on_metric = True
+    warms_up = False
 
     def create(
         self, optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int
@@ -212,7 +212,7 @@ class ReduceOnPlateau(SchedulerPlugin):
             )
 
     def warnings(self) -> Iterable[str]:
-        yield from _warn_of_warmup(self, "Type warmup_steps=0, or choose another schedule.")
+        yield from super().warnings()
         metric, is_greater_better = self.args.metric_for_best_model, bool(self.args.greater_is_better)
         if is_greater_better != (self.options.mode == "max"):
             better, mode = ("more", "max") if is_greater_better else ("less", "min")
@@ -220,14 +220,4 @@ class ReduceOnPlateau(SchedulerPlugin):
                 f"`lr_scheduler_kwargs`: mode={self.options.mode!r} lowers the rate when {metric!r} gets "
                 f"better, of which {better} is better (`greater_is_better`). Type "
                 f"lr_scheduler_kwargs={{'mode': {mode!r}}}."
-            )
-
-
-def _warn_of_warmup(plugin: SchedulerPlugin, instead: str) -> Iterable[str]:
-    for argument in ("warmup_steps", "warmup_ratio"):
-        value = getattr(plugin.args, argument)
-        if value:
-            yield (
-                f"`{argument}`: {value} has no effect with `lr_scheduler_type`={plugin.name!r}, "
-                f"which does not warm up. {instead}"
             )

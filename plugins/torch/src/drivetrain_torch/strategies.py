@@ -31,7 +31,7 @@ class SingleDevice(StrategyPlugin):
 
     @cached_property
     def device(self) -> torch.device:
-        """The first GPU (CUDA, ROCm, Apple or Intel); the CPU if there is none or `use_cpu` is set."""
+        """The first GPU (CUDA, ROCm, Apple or Intel) or NPU; the CPU if there is none or `use_cpu` is set."""
         if self.args.use_cpu:
             return torch.device("cpu")
         if torch.cuda.is_available():
@@ -40,7 +40,8 @@ class SingleDevice(StrategyPlugin):
             return torch.device("mps")
         if torch.xpu.is_available():
             return torch.device("xpu", 0)
-        return torch.device("cpu")
+        found = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else None
+        return torch.device("cpu") if found is None else torch.device(found.type, 0)
 
     def problems(self) -> Iterable[str]:
         """Refuse several processes, each of which would train a model of its own."""
