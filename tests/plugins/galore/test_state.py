@@ -1,3 +1,5 @@
+"""What is saved and loaded: plain data, at any point of a projection's life."""
+
 from __future__ import annotations
 
 import copy
@@ -8,19 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 PROJECTIONS = ["std", "reverse_std", "right", "left", "full"]
-NAMES = ["galore_adamw", "galore_adafactor", "galore_adamw_layerwise", "galore_adafactor_layerwise"]
-
-
-def assert_plain(value: Any) -> None:
-    """Nothing but what `torch.load(weights_only=True)` builds."""
-    assert type(value) in (torch.Tensor, int, float, str, bool, list, tuple, dict, type(None)), type(
-        value
-    )
-    if isinstance(value, dict):
-        value = [*value.keys(), *value.values()]
-    for item in value if isinstance(value, (list, tuple)) else []:
-        assert_plain(item)
 
 
 def assert_equal(one: Any, other: Any) -> None:
@@ -38,21 +30,20 @@ def assert_equal(one: Any, other: Any) -> None:
         assert one == other
 
 
-@pytest.mark.parametrize("optim", NAMES)
-def test_the_state_is_plain_data(optim: str, make_model: Any, make_optimizer: Any, train: Any) -> None:
+def test_a_projector_is_written_as_its_settings_and_its_matrix(
+    make_model: Any, make_optimizer: Any, train: Any
+) -> None:
     model = make_model()
-    optimizer = make_optimizer(model, optim=optim)
+    optimizer = make_optimizer(model)
     train(model, optimizer, range(2))
-    state = optimizer.state_dict()
-    assert_plain(state)
-    projector = state["state"][1]["projector"]
+    projector = optimizer.state_dict()["state"][1]["projector"]
     assert projector.pop("ortho_matrix").shape == (4, 16)
     assert projector == {"rank": 4, "update_proj_gap": 3, "scale": 0.25, "proj_type": "std"}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("proj_type", PROJECTIONS)
-@pytest.mark.parametrize("optim", NAMES)
+@pytest.mark.parametrize("optim", ["galore_adamw", "galore_adafactor"])
 def test_a_run_that_resumes_ends_with_the_weights_of_one_that_did_not_stop(
     optim: str,
     proj_type: str,
@@ -108,13 +99,6 @@ def test_loading_does_not_share_memory_with_what_is_loaded(
     loaded.load_state_dict(state)
     train(other, loaded, range(2, 6))
     assert_equal(state, before)
-
-
-def test_state_of_another_model_is_refused(make_model: Any, make_optimizer: Any, train: Any) -> None:
-    optimizer = make_optimizer(make_model())
-    other = make_optimizer(make_model(), optim_target_modules=["mlp", "head"])
-    with pytest.raises(ValueError, match="different number of parameter groups"):
-        optimizer.load_state_dict(other.state_dict())
 
 
 def test_options_that_a_checkpoint_overrides_are_named(

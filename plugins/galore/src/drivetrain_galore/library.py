@@ -1,4 +1,4 @@
-"""The names that galore-torch provides, imported without its noise.
+"""The names that galore-torch and bitsandbytes provide, imported without their noise.
 
 galore-torch imports transformers and bitsandbytes. Those warn of things that GaLore has no use for
 (a scripted method that torch deprecates, a kernel that is not installed).
@@ -6,30 +6,12 @@ galore-torch imports transformers and bitsandbytes. Those warn of things that Ga
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from drivetrain.plugin import quietly
 
-
-@contextmanager
-def _without_noise() -> Iterator[None]:
-    """Let pass errors only, of Python's warnings and of what bitsandbytes logs."""
-    logger = logging.getLogger("bitsandbytes")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-with _without_noise():
+with quietly("bitsandbytes"):
+    from bitsandbytes.optim import AdamW as BitsAndBytesAdamW
     from galore_torch import GaLoreAdafactor as LibraryAdafactor
     from galore_torch import GaLoreAdamW as LibraryAdamW
-    from galore_torch import GaLoreAdamW8bit as LibraryAdamW8bit
     from galore_torch.galore_projector import GaLoreProjector as GaLoreProjector
 
-__all__ = ["GaLoreProjector", "LibraryAdafactor", "LibraryAdamW", "LibraryAdamW8bit"]
+__all__ = ["BitsAndBytesAdamW", "GaLoreProjector", "LibraryAdafactor", "LibraryAdamW"]

@@ -9,8 +9,16 @@ from typing import Any, ClassVar
 from torch import nn
 from torch.optim import Optimizer
 
-from drivetrain.plugin import OptimizerPlugin, UsageError, refuse_given_twice
-from drivetrain_galore import options, state, targets
+from drivetrain.plugin import (
+    AdamPlugin,
+    OptimizerPlugin,
+    UsageError,
+    explain_useless_rank,
+    find_target_weights,
+    split_groups,
+    target_problems,
+)
+from drivetrain_galore import options, state
 from drivetrain_galore.projector import SETTINGS
 
 logger = logging.getLogger(__name__)
@@ -24,6 +32,8 @@ class GaLore(OptimizerPlugin):
     """
 
     optimizer: ClassVar[type[Optimizer]]
+    paper = "GaLore: Memory-Efficient LLM Training by Gradient Low-Rank Projection, arXiv:2403.03507"
+    suits = ("little memory",)
     targets_modules = True
 
     def group_parameters(self, model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -35,94 +45,67 @@ class GaLore(OptimizerPlugin):
         Raises:
             UsageError: `optim_target_modules` leads to no weight, or `rank` does not fit one.
         """
-        weights = targets.find_weights(model, self.args.optim_target_modules or ())
+        weights = find_target_weights(model, self.args.optim_target_modules or (), "GaLore")
         self._check_rank(weights)
-        projected = {id(weight) for weight in weights.values()}
+        if useless := explain_useless_rank(self.options.rank, weights):
+            logger.warning("%s", useless)
         settings = {name: getattr(self.options, name) for name in SETTINGS}
-        split = []
-        for group in groups:
-            whole = [p for p in group["params"] if id(p) not in projected]
-            low_rank = [p for p in group["params"] if id(p) in projected]
-            split.append({**group, "params": whole})
-            split.append({**group, "params": low_rank, **settings})
-        return [group for group in split if group["params"]]
+        return split_groups(groups, weights.values(), settings)
 
     def problems(self) -> Iterable[str]:
         """Refuse missing targets and values out of range."""
         yield from super().problems()
-        yield from targets.find_problems(self.args.optim_target_modules)
+        yield from target_problems(self.args.optim_target_modules, "GaLore")
         yield from options.find_problems(self.options)
 
     def _check_rank(self, weights: Mapping[str, nn.Parameter]) -> None:
-        """Warn where a rank saves nothing; raise where galore-torch cannot compute with it."""
-        rank, proj_type = self.options.rank, self.options.proj_type
-        useless = [name for name, weight in weights.items() if rank >= min(weight.shape)]
-        for name in useless:
-            out_features, in_features = weights[name].shape
-            if proj_type == "reverse_std" and out_features < in_features:
+        """Raise where galore-torch cannot compute with a rank."""
+        rank = self.options.rank
+        for name, weight in weights.items():
+            out_features, in_features = weight.shape
+            if self.options.proj_type == "reverse_std" and rank >= out_features < in_features:
                 raise UsageError(
                     f"`optim_args`: rank={rank} with proj_type='reverse_std' must be below the "
                     f"{out_features} output features of {name!r}. Type rank={out_features - 1} or less, "
                     "or proj_type='std'."
                 )
-        if useless:
-            logger.warning(
-                "`optim_args`: rank=%d saves no memory for %d of %d targeted modules, whose smaller "
-                "side is no longer than that: %s. Type a lower rank, or leave them out of "
-                "`optim_target_modules`.",
-                rank,
-                len(useless),
-                len(weights),
-                ", ".join(useless[:4]) + (", ..." if len(useless) > 4 else ""),
-            )
 
 
-class GaLoreAdamW(GaLore):
+class GaLoreAdamW(AdamPlugin, GaLore):
     """AdamW with moments of low-rank projections of the gradients (arXiv:2403.03507)."""
 
     Options: ClassVar[type[Any]] = options.AdamWOptions
     optimizer: ClassVar[type[Optimizer]] = state.AdamW
+    state_bytes = 1.5
 
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
         """The optimizer of galore-torch and its keyword arguments."""
         return self.optimizer, {
-            **self._adam_arguments(),
+            **self.adam_arguments(),
             "correct_bias": self.options.correct_bias,
             "no_deprecation_warning": True,
         }
 
-    def problems(self) -> Iterable[str]:
-        """Refuse a value that is given twice, too."""
-        yield from super().problems()
-        yield from refuse_given_twice(self, betas=("adam_beta1", "adam_beta2"), eps=("adam_epsilon",))
-
-    def _adam_arguments(self) -> dict[str, Any]:
-        betas, eps = self.options.betas, self.options.eps
-        return {
-            "lr": self.args.learning_rate,
-            "betas": (self.args.adam_beta1, self.args.adam_beta2) if betas is None else betas,
-            "eps": self.args.adam_epsilon if eps is None else eps,
-        }
-
 
 class GaLoreAdamW8bit(GaLoreAdamW):
-    """The same with moments in 8 bits, by bitsandbytes. Needs a CUDA GPU."""
+    """The same with moments in 8 bits (arXiv:2110.02861), by bitsandbytes."""
 
     Options = options.AdamW8bitOptions
     optimizer: ClassVar[type[Optimizer]] = state.AdamW8bit
+    state_bytes = 0.756
 
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:
         """The optimizer of galore-torch and its keyword arguments."""
-        return self.optimizer, {**self._adam_arguments(), "min_8bit_size": self.options.min_8bit_size}
+        return self.optimizer, {**self.adam_arguments(), "min_8bit_size": self.options.min_8bit_size}
 
     def problems(self) -> Iterable[str]:
-        """Refuse any device but a CUDA GPU, too."""
+        """Refuse a device for which bitsandbytes is not known to have 8-bit updates, too."""
         yield from super().problems()
-        if self.args.device.type != "cuda":
+        if self.args.device.type not in ("cpu", "cuda"):
             in_full = self.name.replace("_8bit", "")
             yield (
-                f"`optim`: {self.name!r} needs a CUDA GPU, and this run is on {self.args.device}: "
-                "galore-torch's 8-bit step (over bitsandbytes) calls CUDA. "
+                f"`optim`: {self.name!r} runs on a CPU or a CUDA GPU, and this run is on {self.args.device}: "
+                "bitsandbytes has no 8-bit updates for it. "
                 f"Type optim={in_full!r}, which keeps its state in the gradients' format."
             )
 
@@ -132,6 +115,7 @@ class GaLoreAdafactor(GaLore):
 
     Options = options.AdafactorOptions
     optimizer: ClassVar[type[Optimizer]] = state.Adafactor
+    state_bytes = 0.504
     unused_arguments = ("adam_beta1", "adam_beta2", "adam_epsilon")
 
     def build(self) -> tuple[type[Optimizer], dict[str, Any]]:

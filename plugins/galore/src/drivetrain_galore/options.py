@@ -9,8 +9,8 @@ from typing import Any, Literal
 ProjectionType = Literal["std", "reverse_std", "right", "left", "full"]
 """Which side of a gradient is projected.
 
-``"std"``: the longer one, which leaves the smallest state; ``"reverse_std"``: the shorter one;
-``"right"`` and ``"left"``: always input or always output features; ``"full"``: both.
+``"std"``: the shorter one, as in the paper; ``"reverse_std"``: the longer one; ``"right"`` and
+``"left"``: always input or always output features; ``"full"``: both.
 """
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from drivetrain_galore.library import GaLoreProjector, LibraryAdafactor, LibraryAdamW, LibraryAdamW8bit
+from drivetrain_galore.library import BitsAndBytesAdamW, GaLoreProjector, LibraryAdafactor, LibraryAdamW
 from drivetrain_galore.projector import SETTINGS, make_projector, read_projector, write_projector
 
 logger = logging.getLogger(__name__)
@@ -32,11 +32,8 @@ class PlainState(Optimizer):
         for group, parameter in self._projected():
             if parameter.grad is not None and "projector" not in self.state[parameter]:
                 self.state[parameter]["projector"] = make_projector(group)
-        self._update()
-        return loss
-
-    def _update(self) -> None:
         super().step()
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """The state as torch's optimizers give it, made of plain data alone."""
@@ -105,12 +102,14 @@ class Adafactor(PlainState, LibraryAdafactor):  # type: ignore[misc]
     """`galore_torch.GaLoreAdafactor`."""
 
 
-class AdamW8bit(PlainState, LibraryAdamW8bit):  # type: ignore[misc]
-    """`galore_torch.GaLoreAdamW8bit`, which runs on CUDA alone.
+class AdamW8bit(PlainState, BitsAndBytesAdamW):  # type: ignore[misc]
+    """What `galore_torch.GaLoreAdamW8bit` computes, on any device that bitsandbytes updates on.
 
-    Its constructor hands arguments by position to that of bitsandbytes, which has other ones by now
-    (``percentile_clipping=100`` arrives as ``max_unorm``, ``block_wise=True`` as ``skip_zeros``): it
-    is passed over, and the other one called with names.
+    The library's own calls CUDA wherever it runs, hands arguments by position to a constructor of
+    bitsandbytes that has other ones by now (``percentile_clipping=100`` arrives as ``max_unorm``,
+    ``block_wise=True`` as ``skip_zeros``), and leaves the projected gradient, of another shape than
+    the weight, on the parameter. Here bitsandbytes updates a matrix of zeros from the projected
+    gradient, and what that has become is projected back.
     """
 
     def __init__(
@@ -122,9 +121,8 @@ class AdamW8bit(PlainState, LibraryAdamW8bit):  # type: ignore[misc]
         weight_decay: float = 0.0,
         min_8bit_size: int = 4096,
     ) -> None:
-        initialize: Any = super(LibraryAdamW8bit, self).__init__
+        initialize: Any = super().__init__
         initialize(
-            "adam",
             params,
             lr=lr,
             betas=betas,
@@ -134,14 +132,22 @@ class AdamW8bit(PlainState, LibraryAdamW8bit):  # type: ignore[misc]
             min_8bit_size=min_8bit_size,
         )
 
-    def _update(self) -> None:
-        """Leave gradients as they were.
-
-        galore-torch puts the projected gradient in the place of the whole one, whose shape is then
-        not the weight's, and leaves a second reference to the weight on the parameter.
-        """
-        gradients = [(p, p.grad) for _, p in self._projected() if p.grad is not None]
-        super()._update()
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
-            delattr(parameter, "saved_data")
+    def update_step(
+        self, group: dict[str, Any], parameter: torch.Tensor, group_index: int, index: int
+    ) -> None:
+        """One update of one parameter, called by the step of bitsandbytes."""
+        if "rank" not in group:
+            super().update_step(group, parameter, group_index, index)
+            return
+        state = self.state[parameter]
+        projector = state["projector"]
+        gradient = projector.project(parameter.grad, state.get("step", 0))
+        small = torch.zeros_like(gradient, dtype=parameter.dtype)
+        small.grad = gradient
+        self.state[small] = state
+        if "state1" not in state:
+            self.init_state(group, small, group_index, index)
+        super().update_step({**group, "weight_decay": 0.0}, small, group_index, index)
+        del self.state[small]
+        parameter.add_(projector.project_back(small))
+        parameter.add_(parameter, alpha=-group["lr"] * group["weight_decay"])
