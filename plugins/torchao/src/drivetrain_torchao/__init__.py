@@ -1,0 +1,1 @@
+"""torchao's AdamW for drivetrain: moments in 4 or 8 bits or in float8."""
