@@ -1,0 +1,1 @@
+"""GrokAdamW for drivetrain."""

@@ -1,0 +1,1 @@
+"""StableAdamW of torch-optimi for drivetrain."""
