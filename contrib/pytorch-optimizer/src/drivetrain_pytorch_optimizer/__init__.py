@@ -1,0 +1,1 @@
+"""Every optimizer of pytorch_optimizer as `po_<name>`."""
