@@ -3,25 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Start:
-    """Values that suit an optimizer here, for what the command line leaves out."""
-
-    learning_rate: float = 4e-3
-    optim_args: str | None = None
-    target_modules: str | None = None
-
-
-STARTS = {
-    "galore": Start(optim_args="rank=64, scale=1.0", target_modules="all-linear"),
-    "apollo": Start(target_modules="all-linear"),
-    "sgd": Start(learning_rate=0.5),
-    "": Start(),
-}
-"""By what the optimizer's name begins with; the first that fits."""
+from starts import find_start
 
 
 def read_command_line() -> argparse.Namespace:
@@ -33,7 +16,7 @@ def read_command_line() -> argparse.Namespace:
         "parts of the run, by name (`drivetrain plugins` lists them)"
     ).add_argument
     add("--optim", default="adamw_torch", help="the optimizer (%(default)s)")
-    add("--scheduler", default="cosine", help="the learning-rate schedule (%(default)s)")
+    add("--scheduler", help="the learning-rate schedule (cosine, or none where there is to be none)")
     add(
         "--report-to",
         default="tensorboard",
@@ -53,12 +36,8 @@ def read_command_line() -> argparse.Namespace:
 
 
 def _complete(options: argparse.Namespace) -> argparse.Namespace:
-    name = options.optim.rpartition(":")[
-        2
-    ]  # of a qualified name, such as drivetrain-galore:galore_adamw
-    start = next(start for prefix, start in STARTS.items() if name.startswith(prefix))
-    for option, value in vars(start).items():
-        if getattr(options, option) is None:
+    for option, value in vars(find_start(options.optim)).items():
+        if getattr(options, option, None) is None:
             setattr(options, option, value)
     options.report_to = [name.strip() for name in options.report_to.split(",")]
     return options

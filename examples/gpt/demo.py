@@ -101,6 +101,7 @@ def make_arguments(
         optim_args=options.optim_args,
         optim_target_modules=options.target_modules,
         learning_rate=options.learning_rate,
+        max_grad_norm=options.max_grad_norm,
         lr_scheduler_type=options.scheduler,
         warmup_ratio=0.05,
         report_to=options.report_to,

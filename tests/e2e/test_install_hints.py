@@ -28,5 +28,5 @@ def test_first_the_plugin_is_missing_then_its_library(
     refused = venv.run("python", *train, cwd=tmp_path, fails=True)
     assert "model built" not in refused.stdout
     assert f"MissingLibraryError: `optim`: 'galore_adamw' is provided by {galore.name}" in refused.stderr
-    assert 'Type: pip install "galore-torch>=1.0"' in refused.stderr
+    assert 'Type: pip install "bitsandbytes>=0.50" "galore-torch>=1.0"' in refused.stderr
     assert "library missing" in venv.run("drivetrain", "plugins").stdout

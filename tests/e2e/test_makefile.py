@@ -24,22 +24,32 @@ def plan(*arguments: str) -> str:
 
 
 def test_the_demo_gets_the_names_that_were_chosen() -> None:
+    assert "demo.py --optim adamw_torch  --report-to tensorboard" in plan("demo")
     demo = "examples/gpt/demo.py --optim {} --scheduler {} --report-to {}"
-    assert demo.format("adamw_torch", "cosine", "tensorboard") in plan("demo")
     chosen = plan("demo", "OPTIM=muon", "SCHEDULER=linear", "REPORT_TO=none", "ARGS=--seed 3")
     assert demo.format("muon", "linear", "none --seed 3") in chosen
 
 
 @pytest.mark.parametrize(
-    "name", ["galore_adamw", "galore_adafactor_layerwise", "drivetrain-galore:galore_adamw"]
+    ("name", "folder"),
+    [
+        ("galore_adafactor_layerwise", "plugins/galore"),
+        ("drivetrain-galore:galore_adamw", "plugins/galore"),
+        ("adamw_8bit", "plugins/bitsandbytes"),
+        ("stable_adamw", "contrib/optimi"),
+        ("po_soap", "contrib/pytorch-optimizer"),
+    ],
 )
-def test_the_demo_installs_galore_where_its_name_is_chosen(name: str) -> None:
-    assert "-e ./plugins/galore" in plan("demo", f"OPTIM={name}")
+def test_the_demo_installs_the_plugin_whose_name_is_chosen(name: str, folder: str) -> None:
+    installed = re.findall(r"-e \./(\S+)", plan("demo", f"OPTIM={name}"))
+    assert folder in installed
+    assert [other for other in installed if other.startswith("contrib/")] in ([], [folder])
 
 
 def test_the_demo_installs_no_test_tools_and_no_plugin_that_is_not_asked_for() -> None:
     commands = plan("demo")
     assert "galore" not in commands
+    assert "contrib" not in commands
     assert "requirements/test.txt" not in commands
 
 

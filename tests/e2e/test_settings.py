@@ -7,7 +7,11 @@ from projects import REPOSITORY, Project, find_projects, read_toml
 
 SETTINGS = read_toml(REPOSITORY / "pyproject.toml")["tool"]
 PACKAGED = [project for project in find_projects() if project.package]
-PLUGINS = [project for project in PACKAGED if project.folder.parent.name == "plugins"]
+PLUGINS = [
+    project
+    for project in PACKAGED
+    if project.folder.parent.name in ("plugins", "contrib") and project.folder.name != "template"
+]
 each_plugin = pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
 
 
@@ -30,7 +34,7 @@ def test_the_direction_of_its_imports_is_checked(plugin: Project) -> None:
 
 @each_plugin
 def test_its_types_and_coverage_are_checked(plugin: Project) -> None:
-    assert f"plugins/{plugin.folder.name}/src" in SETTINGS["mypy"]["mypy_path"]
+    assert f"{plugin.folder.parent.name}/{plugin.folder.name}/src" in SETTINGS["mypy"]["mypy_path"]
     assert plugin.package in SETTINGS["coverage"]["run"]["source_pkgs"]
 
 

@@ -124,7 +124,7 @@ def test_it_trains_by_its_string_and_is_missed_once_it_is_gone(
     refused = venv.run("python", training_script, "--optim", "acme_lion", cwd=tmp_path, fails=True)
     assert "model built" not in refused.stdout
     assert "UnknownNameError: `optim`: 'acme_lion' is not installed." in refused.stderr
-    assert "Installed: adafactor, adagrad, adamw_torch, " in refused.stderr
+    assert "Installed: adafactor, adagrad, adamw_anyprecision, adamw_torch, " in refused.stderr
     assert "acme_lion" not in venv.run("drivetrain", "plugins").stdout
 
     venv.install(wheel)

@@ -7,6 +7,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,14 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from drivetrain import TrainingArguments
+from drivetrain.arguments import ArgumentsError
+from drivetrain.parts import check_parts
+from drivetrain_registry.catalogue import CATALOGUE
+
 pytestmark = pytest.mark.slow
+
+OPTIMIZERS = [name for kind, name in CATALOGUE if kind.name == "optimizer" and not name.endswith("*")]
 
 GPT = Path(__file__).parents[2] / "examples" / "gpt"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -125,6 +133,49 @@ def test_a_mistyped_name_ends_with_one_line(
     assert demo.stderr.startswith(message)
     assert demo.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_it_begins_with_what_suits_the_optimizer(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(GPT))
+    from starts import find_start
+
+    said = problems_and_warnings_of(name, find_start(name), tmp_path)
+    assert [text for text in said if not text.startswith("`optim`: ")] == []  # that is its device
+
+
+def problems_and_warnings_of(name: str, start: Any, folder: Path) -> list[str]:
+    """What the arguments for a run with an optimizer have to say."""
+    try:
+        args = TrainingArguments(
+            str(folder),
+            optim=name,
+            optim_args=start.optim_args,
+            optim_target_modules=start.target_modules,
+            learning_rate=start.learning_rate,
+            max_grad_norm=start.max_grad_norm,
+            lr_scheduler_type=start.scheduler,
+            report_to="none",
+            use_cpu=True,
+        )
+    except ArgumentsError as error:
+        return error.problems
+    return check_parts(args).warnings
+
+
+def test_a_layerwise_low_rank_optimizer_runs_without_further_options(tmp_path: Path) -> None:
+    demo = run_demo(tmp_path, *SHORT, "--optim", "apollo_adamw_layerwise", "--report-to", "none")
+    assert demo.returncode == 0, demo.stderr
+    assert "Evaluation loss at update 30: " in demo.stdout
+
+
+def test_a_schedule_free_optimizer_runs_without_a_schedule(tmp_path: Path) -> None:
+    demo = run_demo(tmp_path, *SHORT, "--optim", "schedule_free_adamw", "--report-to", "none")
+    assert demo.returncode == 0, demo.stderr
+    assert "schedule   constant, 30 updates" in demo.stdout
+    assert "Evaluation loss at update 30: " in demo.stdout
 
 
 def test_modules_that_the_model_does_not_have_end_with_one_line(tmp_path: Path) -> None:
