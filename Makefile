@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 OPTIM ?= adamw_torch
-SCHEDULER ?= cosine
+SCHEDULER ?=
 REPORT_TO ?= tensorboard
 ARGS ?=
 PYTEST_ARGS ?=
@@ -20,12 +20,18 @@ STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 QUIET := $(if $(V),,-qq)
 INSTALL := $(PIP) install $(QUIET) -c constraints.txt
+SPACE := $(subst ,, )
 SAY := @printf '== %s\n'
 
 # What `drivetrain` itself installs; other plugins have a stamp of their own.
 DISTRIBUTIONS := . registry core plugins/torch plugins/tensorboard
 BUILDABLE := . registry core $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml contrib/*/pyproject.toml))
-OPTIM_PLUGIN := $(if $(findstring galore,$(OPTIM)),$(STAMPS)/galore)
+# The other plugins, and the one that provides OPTIM: by its name, or as one of a family (`po_*`).
+PLUGINS := $(filter-out contrib/template $(DISTRIBUTIONS),$(filter plugins/% contrib/%,$(BUILDABLE)))
+OPTIM_NAME = $(lastword $(subst :, ,$(OPTIM)))
+OPTIM_FAMILY = $(firstword $(subst _, ,$(OPTIM_NAME)))_\*
+OPTIM_PLUGIN = $(patsubst %/pyproject.toml,$(STAMPS)/%,$(shell \
+  grep -lsE '^"?($(OPTIM_NAME)|$(OPTIM_FAMILY))"? = ' $(addsuffix /pyproject.toml,$(PLUGINS))))
 
 # Tests run in as many processes as there are cores to use, so one thread each.
 test test-fast: export OMP_NUM_THREADS := 1
@@ -37,14 +43,14 @@ test test-fast: export OMP_NUM_THREADS := 1
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
-	@printf '\nVariables: PYTHON=%s OPTIM=%s SCHEDULER=%s REPORT_TO=%s\n' $(PYTHON) $(OPTIM) $(SCHEDULER) $(REPORT_TO)
+	@printf '\nVariables: PYTHON=%s OPTIM=%s SCHEDULER=%s REPORT_TO=%s\n' $(PYTHON) $(OPTIM) '$(SCHEDULER)' $(REPORT_TO)
 	@printf '  ARGS="..." for the demo, PYTEST_ARGS="-k name" and JOBS=2 for tests, V=1 to see what pip does\n'
 
 # -- targets ----------------------------------------------------------------------------------------
 
 demo: $(STAMPS)/demo $(OPTIM_PLUGIN) ## Train a small GPT: OPTIM=galore_adamw SCHEDULER=linear ...
-	$(SAY) 'Training: optimizer $(OPTIM), schedule $(SCHEDULER), reporter $(REPORT_TO)'
-	@$(BIN)/python examples/gpt/demo.py --optim $(OPTIM) --scheduler $(SCHEDULER) --report-to $(REPORT_TO) $(ARGS)
+	$(SAY) 'Training: optimizer $(OPTIM), schedule $(or $(SCHEDULER),that suits it), reporter $(REPORT_TO)'
+	@$(BIN)/python examples/gpt/demo.py --optim $(OPTIM) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) --report-to $(REPORT_TO) $(ARGS)
 
 test: $(STAMPS)/test ## Run all tests but those that need a GPU.
 	$(SAY) 'Running all tests (some minutes)'
@@ -62,7 +68,7 @@ lint: $(STAMPS)/lint ## Check style, types and the direction of imports.
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
 	$(BIN)/mypy || status=1; \
-	PYTHONPATH=plugins/galore/src:plugins/optuna/src:plugins/hub/src:plugins/liger/src $(BIN)/lint-imports --no-logo || status=1; \
+	PYTHONPATH=$(subst $(SPACE),:,$(addsuffix /src,$(PLUGINS))) $(BIN)/lint-imports --no-logo || status=1; \
 	exit $$status
 
 format: $(STAMPS)/lint ## Rewrite the code as `make lint` wants it, as far as ruff can.
@@ -103,24 +109,16 @@ $(STAMPS)/base: $(addsuffix /pyproject.toml,$(DISTRIBUTIONS)) $(STAMPS)/torch $(
 	@$(INSTALL) --no-build-isolation $(addprefix -e ./,$(DISTRIBUTIONS))
 	@touch $@
 
-$(STAMPS)/galore: plugins/galore/pyproject.toml $(STAMPS)/base
-	$(SAY) 'Installing the galore plugin and its library (25 s)'
-	@$(INSTALL) --no-build-isolation -e ./plugins/galore
-	@touch $@
+# One plugin and its library, for the demo.
+$(addprefix $(STAMPS)/,$(PLUGINS)): $(STAMPS)/%: %/pyproject.toml $(STAMPS)/base
+	$(SAY) 'Installing $* and its library (up to 30 s)'
+	@$(INSTALL) --no-build-isolation -e ./$*
+	@mkdir -p $(@D) && touch $@
 
-$(STAMPS)/optuna: plugins/optuna/pyproject.toml $(STAMPS)/base
-	$(SAY) 'Installing the optuna plugin and its library (10 s)'
-	@$(INSTALL) --no-build-isolation -e ./plugins/optuna
-	@touch $@
-
-$(STAMPS)/hub: plugins/hub/pyproject.toml $(STAMPS)/base
-	$(SAY) 'Installing the hub plugin and its library (5 s)'
-	@$(INSTALL) --no-build-isolation -e ./plugins/hub
-	@touch $@
-
-# Without its library: that brings Triton, a gigabyte, which computes nothing without a GPU.
-$(STAMPS)/liger: plugins/liger/pyproject.toml $(STAMPS)/base
-	$(SAY) 'Installing the liger plugin (2 s)'
+# All of them. Liger without its library: that brings Triton, a gigabyte, which computes nothing without a GPU.
+$(STAMPS)/plugins-all: $(addsuffix /pyproject.toml,$(PLUGINS)) $(STAMPS)/base
+	$(SAY) 'Installing every plugin and the libraries (1 min)'
+	@$(INSTALL) --no-build-isolation $(addprefix -e ./,$(filter-out plugins/liger,$(PLUGINS)))
 	@$(INSTALL) --no-build-isolation --no-deps -e ./plugins/liger
 	@touch $@
 
@@ -129,7 +127,7 @@ $(STAMPS)/demo: requirements/demo.txt $(STAMPS)/base
 	@$(INSTALL) -r requirements/demo.txt
 	@touch $@
 
-$(STAMPS)/test: requirements/test.txt requirements/demo.txt requirements/examples.txt $(STAMPS)/galore $(STAMPS)/optuna $(STAMPS)/hub $(STAMPS)/liger
+$(STAMPS)/test: requirements/test.txt requirements/demo.txt requirements/examples.txt $(STAMPS)/plugins-all
 	$(SAY) 'Installing what the tests need (20 s)'
 	@$(INSTALL) -r requirements/test.txt
 	@touch $@
