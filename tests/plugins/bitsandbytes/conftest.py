@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ from drivetrain.parts import load_optimizer
 
 MakeArguments = Callable[..., drivetrain.TrainingArguments]
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
+
+
+@pytest.fixture(autouse=True)
+def forgotten_overrides() -> Iterator[None]:
+    """Forget what bitsandbytes was told for the whole process (transformers does), by places in groups."""
+    yield
+    if "bitsandbytes" in sys.modules:
+        sys.modules["bitsandbytes"].optim.GlobalOptimManager.get_instance().initialize()
 
 
 @pytest.fixture
