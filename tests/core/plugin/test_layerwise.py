@@ -249,10 +249,13 @@ def test_gradients_that_are_not_clipped_by_default_are_said() -> None:
     assert warning.startswith("`max_grad_norm`: gradients are not clipped to the default of 1.0")
 
 
-def test_one_that_was_given_leaves_the_model_when_the_run_ends(tmp_path: Any) -> None:
+def test_one_that_was_given_leaves_the_model_when_the_run_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     model = make_net(dropout=0.0)
     given = make_optimizer(model)
-    make_run(model=model, optimizers=(given, None), max_steps=2).train()
+    make_run(model=model, optimizers=(given, None), max_steps=2, max_grad_norm=1.0).train()
+    assert "gradients are not clipped to the default of 1.0 by the optimizer Momentum" in caplog.text
     assert len(given.state) == len(list(model.parameters()))
     model(torch.randn(8, 6), torch.zeros(8, dtype=torch.long))["loss"].backward()
     assert has_gradients(model)

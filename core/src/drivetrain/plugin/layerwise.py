@@ -99,6 +99,11 @@ def begin(trainer: Trainer) -> None:
         problems = list(refuse_combinations(trainer.args, LayerwisePlugin.cannot, chosen))
         if problems:
             raise UsageError("\n".join(problems))
+        if trainer.args.max_grad_norm > 0:
+            trainer.warn_once(
+                f"`max_grad_norm`: gradients are not clipped to the default of {trainer.args.max_grad_norm} "
+                f"by {chosen}. Type max_grad_norm=0 to say that you know."
+            )
     optimizer.open()
 
 
