@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
+from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from drivetrain import hookspecs
+from drivetrain.callbacks.callback import EVENTS
 from drivetrain.callbacks.handler import CallbackListener
+from drivetrain.hook_manager import HookManager
 from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
@@ -19,16 +23,35 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Known = dict[str, Any]
+"""A hook's parameters, by name."""
+
+Listener = Callable[[Known], Any]
+"""Calls an implementation with those of the parameters that it takes."""
+
 
 class Hooks:
-    """Who listens to a run, and the calls to them."""
+    """Who listens to a run, and the calls to them.
+
+    pluggy knows and checks who implements what. The calls at each update do not go through it: who is
+    called at an event is looked up once, and again when parts or callbacks have changed
+    (`benchmarks/loop.py`).
+
+    Attributes:
+        heard: The hooks that a part implements. Callbacks hear published events besides.
+    """
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._callbacks = CallbackListener(trainer)
         self._parts: list[object] = []
-        self._manager = pluggy.PluginManager("drivetrain")
-        self.listen()
+        self._manager = HookManager()
+        self._callers = {
+            name: getattr(self._manager.hook, name) for name in vars(hookspecs) if self._has_spec(name)
+        }
+        self._listeners: dict[str, tuple[Listener, ...]] = {}
+        self._known_callbacks: object = None
+        self.heard: frozenset[str] = frozenset()
 
     @property
     def parts(self) -> tuple[object, ...]:
@@ -43,8 +66,7 @@ class Hooks:
                 the hook does not have.
         """
         self._parts = list(dict.fromkeys(parts))
-        self._manager = pluggy.PluginManager("drivetrain")
-        self._manager.add_hookspecs(hookspecs)
+        self._manager.clear()
         # pluggy calls the last registered first.
         for listener in (self._callbacks, *reversed(self._parts)):
             self._register(listener)
@@ -52,22 +74,36 @@ class Hooks:
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
             raise UsageError(_explain_unknown_hook(error)) from error
-        self._callers = {
-            name: getattr(self._manager.hook, name) for name in vars(hookspecs) if self._has_spec(name)
-        }
+        self._listeners = {}
+        self.heard = frozenset(name for name in self._callers if self._implementations(name))
 
     def emit(self, event: str, **details: Any) -> None:
         """Tell every listener of an event; nothing is called where nobody listens."""
-        if not self._is_heard_event(event):
-            return
         trainer = self._trainer
-        self._callers[event](
-            trainer=trainer, args=trainer.args, state=trainer.state, control=trainer.control, **details
-        )
+        if trainer.callback_handler.change is not self._known_callbacks:
+            self._listeners, self._known_callbacks = {}, trainer.callback_handler.change
+        listeners = self._listeners.get(event)
+        if listeners is None:
+            listeners = self._listeners[event] = self._find_listeners(event)
+        if not listeners:
+            return
+        known: Known = {
+            "trainer": trainer,
+            "args": trainer.args,
+            "state": trainer.state,
+            "control": trainer.control,
+            **details,
+        }
+        for listener in listeners:
+            listener(known)
 
     def call(self, hook: str, **details: Any) -> None:
         """Call a hook that is no published event."""
-        self._callers[hook](trainer=self._trainer, **details)
+        if hook not in self._listeners:
+            self._listeners[hook] = self._find_listeners(hook)
+        known: Known = {"trainer": self._trainer, **details}
+        for listener in self._listeners[hook]:
+            listener(known)
 
     def call_each(self, hook: str, **details: Any) -> None:
         """Call every implementation of a hook, each even if one before it raised.
@@ -99,6 +135,8 @@ class Hooks:
             details: The hook's parameters besides ``trainer``.
         """
         value = details[name]
+        if hook not in self.heard:
+            return value
         for implementation in reversed(self._callers[hook].get_hookimpls()):
             known = {"trainer": self._trainer, **details, name: value}
             result = implementation.function(*(known[argument] for argument in implementation.argnames))
@@ -106,13 +144,28 @@ class Hooks:
         return value
 
     def is_heard(self, hook: str) -> bool:
-        """Whether any part implements a hook that is no published event."""
-        return bool(self._callers[hook].get_hookimpls())
+        """Whether any part implements a hook."""
+        return hook in self.heard
 
-    def _is_heard_event(self, event: str) -> bool:
-        if self._trainer.callback_handler.is_heard(event):
-            return True
-        return len(self._callers[event].get_hookimpls()) > 1  # the first is that of the callbacks
+    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        """Those of the parts, in the order in which they are called."""
+        found = reversed(self._callers[hook].get_hookimpls())
+        return [
+            implementation for implementation in found if implementation.plugin is not self._callbacks
+        ]
+
+    def _find_listeners(self, event: str) -> tuple[Listener, ...]:
+        """What to call at an event or for a hook, in that order."""
+        caller = self._callers[event]
+        if any(
+            implementation.wrapper or implementation.hookwrapper
+            for implementation in caller.get_hookimpls()
+        ):
+            return (lambda known: caller(**known),)  # which knows what is around what
+        implementations = list(reversed(caller.get_hookimpls()))
+        if event not in EVENTS or not self._trainer.callback_handler.is_heard(event):
+            implementations = self._implementations(event)
+        return tuple(map(_listener, implementations))
 
     def _has_spec(self, name: str) -> bool:
         caller = getattr(self._manager.hook, name, None)
@@ -126,6 +179,22 @@ class Hooks:
             raise UsageError(
                 f"{type(listener).__name__} does not fit the hooks of drivetrain: {error}"
             ) from error
+
+
+def _listener(implementation: pluggy.HookImpl) -> Listener:
+    """Calls an implementation with the parameters that it names; those with a default by keyword."""
+    function, names = implementation.function, implementation.argnames
+    if implementation.kwargnames:
+        optional = implementation.kwargnames
+        return lambda known: function(
+            *(known[name] for name in names), **{name: known[name] for name in optional if name in known}
+        )
+    if not names:
+        return lambda known: function()
+    choose = itemgetter(*names)
+    if len(names) == 1:
+        return lambda known: function(choose(known))
+    return lambda known: function(*choose(known))
 
 
 def _refuse_wrappers(manager: pluggy.PluginManager, listener: object) -> None:

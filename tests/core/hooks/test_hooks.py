@@ -402,26 +402,6 @@ def test_a_wrapper_around_an_altering_hook_is_an_error_and_one_around_an_event_i
         make_trainer(plugins=["wrong"])
 
 
-def test_a_hook_that_nobody_implements_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[str] = []
-
-    class Quiet(Trainer):
-        def emit(self, event: str, **details: Any) -> None:
-            if event == "on_optimizer_step":
-                caller = self.hooks._callers[event]
-                with monkeypatch.context() as patch:
-                    patch.setattr(
-                        type(caller), "__call__", lambda *a, **k: called.append(a[0].name), raising=False
-                    )
-                    self.hooks.emit(event, **details)
-                    self.hooks.emit("on_step_begin")
-            else:
-                super().emit(event, **details)
-
-    Quiet(make_net(), make_args(max_steps=2), train_dataset=make_samples()).train()
-    assert called == ["on_step_begin"] * 2  # which sets switches back
-
-
 class Counting(Plugin):
     """Adds to logs and to the metrics of stages."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -46,18 +47,37 @@ class CallbackHandler(TrainerCallback):
         optimizer: Any = None,
         lr_scheduler: Any = None,
     ) -> None:
-        self.callbacks: list[TrainerCallback] = []
+        self.callbacks = []
+        self._listeners: dict[str, list[Callable[..., Any]]] = {}
+        self._listeners_at: object = None
         self.model = model
         self.processing_class = processing_class
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.train_dataloader: Any = None
         self.eval_dataloader: Any = None
-        self._listeners: dict[str, list[Callable[..., Any]]] = {}
         self._is_made = False  # several of a class are said only if one is added later
         for callback in callbacks:
             self.add_callback(callback)
         self._is_made = True
+
+    @property
+    def callbacks(self) -> list[TrainerCallback]:
+        """The callbacks, in the order in which they are called.
+
+        The list may be changed. Of another one that is put in its place the handler keeps a copy, unless it
+        is that of a handler.
+        """
+        return self._callbacks
+
+    @callbacks.setter
+    def callbacks(self, callbacks: Iterable[TrainerCallback]) -> None:
+        self._callbacks = callbacks if isinstance(callbacks, WatchedList) else WatchedList(callbacks)
+
+    @property
+    def change(self) -> object:
+        """Another object once the callbacks have changed."""
+        return self._callbacks.change
 
     @property
     def callback_list(self) -> str:
@@ -79,14 +99,12 @@ class CallbackHandler(TrainerCallback):
                 ", ".join(self.callback_list.split("\n")),
             )
         self.callbacks.append(instance)
-        self._listeners.clear()
 
     def pop_callback(self, callback: Callback) -> TrainerCallback | None:
         """Remove and return a callback, or the first of a class; None if there is none."""
         for known in self.callbacks:
             if known is callback or (isinstance(callback, type) and isinstance(known, callback)):
                 self.callbacks.remove(known)
-                self._listeners.clear()
                 return known
         return None
 
@@ -130,6 +148,8 @@ class CallbackHandler(TrainerCallback):
 
     def _listeners_of(self, event: str) -> list[Callable[..., Any]]:
         """Methods of the callbacks that do something at an event: made once, for it is asked at each step."""
+        if self._listeners_at is not self._callbacks.change:
+            self._listeners, self._listeners_at = {}, self._callbacks.change
         if event not in self._listeners:
             methods = [
                 getattr(callback, event) for callback in self.callbacks if hasattr(callback, event)
@@ -137,6 +157,31 @@ class CallbackHandler(TrainerCallback):
             nothing = getattr(TrainerCallback, event)
             self._listeners[event] = [method for method in methods if _does_something(method, nothing)]
         return self._listeners[event]
+
+
+class WatchedList(list[Any]):
+    """A list that tells whether it was changed: `change` is another object after each change."""
+
+    def __init__(self, members: Iterable[Any] = ()) -> None:
+        super().__init__(members)
+        self.change = object()
+
+
+def _watched(name: str) -> Callable[..., Any]:
+    method = getattr(list, name)
+
+    @functools.wraps(method)
+    def changed(self: WatchedList, *arguments: Any, **keywords: Any) -> Any:
+        self.change = object()
+        return method(self, *arguments, **keywords)
+
+    return changed
+
+
+for _name in ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"):
+    setattr(WatchedList, _name, _watched(_name))
+for _name in ("__delitem__", "__iadd__", "__imul__", "__setitem__"):
+    setattr(WatchedList, _name, _watched(_name))
 
 
 def _does_something(method: Any, nothing: Any) -> bool:
@@ -173,11 +218,10 @@ class CallbackListener:
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
 
-    def _call(self, event: str, **details: Any) -> None:
-        trainer = self.trainer
-        trainer.control = trainer.callback_handler.call_event(
-            event, trainer.args, trainer.state, trainer.control, **details
-        )
+
+def _call(event: str, trainer: Trainer, **details: Any) -> TrainerControl:
+    handler = trainer.callback_handler
+    return handler.call_event(event, trainer.args, trainer.state, trainer.control, **details)
 
 
 def _listener_hook(event: str) -> Callable[..., None]:
@@ -185,17 +229,19 @@ def _listener_hook(event: str) -> Callable[..., None]:
     if event == "on_log":
 
         def hook(self: CallbackListener, logs: Any) -> None:
-            self._call(event, logs=logs)
+            self.trainer.control = _call(event, self.trainer, logs=logs)
 
     elif event in _DETAILS:
 
         def hook(self: CallbackListener, metrics: Any) -> None:  # type: ignore[misc]
-            self._call(event, metrics=metrics)
+            self.trainer.control = _call(event, self.trainer, metrics=metrics)
 
     else:
 
         def hook(self: CallbackListener) -> None:  # type: ignore[misc]
-            self._call(event)
+            trainer = self.trainer
+            handler = trainer.callback_handler
+            trainer.control = handler.call_event(event, trainer.args, trainer.state, trainer.control)
 
     hook.__name__ = event
     return hookimpl(hook)

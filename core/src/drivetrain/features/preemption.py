@@ -41,12 +41,14 @@ class Preemption(Plugin):
         self._saved_step: int | None = None
         self._num_asked = 0
         self._is_evaluation_put_off = False
+        self._is_alone = False
 
     @hookimpl
-    def on_stage_begin(self, stage: str) -> None:
+    def on_stage_begin(self, trainer: Trainer, stage: str) -> None:
         """Watch for the signals while training is prepared and under way."""
         if stage == "train":
             self._saved_step, self._num_asked, self._is_evaluation_put_off = None, 0, False
+            self._is_alone = trainer.strategy.world_size == 1
             self._watch.begin()
 
     @hookimpl
@@ -118,7 +120,8 @@ class Preemption(Plugin):
 
     def _is_asked(self, trainer: Trainer) -> bool:
         """Whether a process got a signal. All agree, for none can go on without the others."""
-        return any(trainer.strategy.gather(self._watch.noted is not None))
+        is_noted = self._watch.noted is not None  # asked twice an update, so no gathering of one's own
+        return is_noted if self._is_alone else any(trainer.strategy.gather(is_noted))
 
     def _ask_for_save(self, control: TrainerControl) -> None:
         control.should_save = True
