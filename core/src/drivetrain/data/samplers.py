@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch.utils.data import Sampler
 
 MEGABATCH = 50
 """Batches that are sorted by length together; a small data set has at least four such groups."""
+_PIECE = 8192
+"""Indices that are made Python numbers at once: a million of them take 40 MB and twice the time."""
 
 
 class EpochSampler(Sampler[int]):
@@ -49,7 +52,8 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         start, self.start = self.start, 0
-        yield from self.order()[start:].tolist()
+        pieces = self.order()[start:].split(_PIECE)
+        return chain.from_iterable(piece.tolist() for piece in pieces)
 
 
 class OneGeneratorSampler(EpochSampler):
@@ -95,14 +99,36 @@ class LengthGroupedSampler(EpochSampler):
         self.lengths = np.asarray(dataset_lengths, dtype=np.int64)
         super().__init__(self.lengths, seed)
         self.batch_size = batch_size
+        self._shortness = _shorter_than_longest(self.lengths)
 
     def order(self) -> torch.Tensor:
         """The indices of all samples in the order of the epoch."""
         order = super().order().numpy()
         if len(order) == 0:
             return torch.from_numpy(order)
-        longest = int(self.lengths[order].argmax())
-        order[[0, longest]] = order[[longest, 0]]
+        shortness = self._shortness[order]
+        longest = int(shortness.argmin())
+        for values in (order, shortness):
+            values[[0, longest]] = values[[longest, 0]]
         group_size = self.batch_size * max(1, min(MEGABATCH, len(order) // (4 * self.batch_size)))
-        groups = np.arange(len(order)) // group_size
-        return torch.from_numpy(order[np.lexsort((-self.lengths[order], groups))])
+        return torch.from_numpy(order[_sort_within_groups(shortness, group_size)])
+
+
+def _shorter_than_longest(lengths: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """By how much each length falls short of the longest, in the smallest type: 16 bits sort fastest."""
+    if len(lengths) == 0:
+        return lengths
+    shortness: np.ndarray[Any, Any] = lengths.max() - lengths
+    smaller: np.ndarray[Any, Any] = shortness.astype(np.min_scalar_type(shortness.max()))
+    return smaller
+
+
+def _sort_within_groups(values: np.ndarray[Any, Any], group_size: int) -> np.ndarray[Any, Any]:
+    """The places of the values, those of the smallest of each group first; equal ones stay in order."""
+    starts = np.arange(0, len(values), group_size)
+    # The last group is filled up with the largest value: being last, the filling stays last.
+    filled = np.full(len(starts) * group_size, values.max())
+    filled[: len(values)] = values
+    in_groups = filled.reshape(-1, group_size).argsort(axis=1, kind="stable")
+    places: np.ndarray[Any, Any] = (in_groups + starts[:, None]).ravel()
+    return places[: len(values)]
