@@ -145,6 +145,23 @@ def test_putting_together_takes_little_more_memory_than_the_whole(widths: list[i
     assert peak < 1.15 * whole.nbytes
 
 
+def test_memory_is_made_once_where_the_number_of_batches_is_known() -> None:
+    peak, whole = peak_of(lambda: put_together(*[torch.ones(50, 200)] * 100, num_batches=100))
+    assert whole.shape == (5000, 200)
+    assert whole.all()
+    assert peak < 1.01 * whole.nbytes
+
+
+@pytest.mark.parametrize("num_batches", [None, 1, 3, 5, 10**6, 10**13, 10**18])
+def test_a_number_of_batches_that_was_expected_wrongly_changes_nothing(num_batches: int | None) -> None:
+    batches = [torch.full((2, width, 3), width) for width in (4, 2, 2, 5)]
+    whole = put_together(*batches, num_batches=num_batches)
+    np.testing.assert_array_equal(whole, put_together(*batches))
+    assert whole.shape == (8, 5, 3)
+    mixed = put_together(torch.ones(2), torch.ones(2, dtype=torch.float64), num_batches=num_batches)
+    assert (mixed.dtype, mixed.tolist()) == (np.float64, [1.0] * 4)
+
+
 @pytest.mark.parametrize("num_samples", [1, 7, 8, 100, 128, 129, 500, 1000, 4097, 70_001])
 def test_the_mean_loss_is_that_of_numpy_to_the_last_bit(num_samples: int) -> None:
     generator = torch.Generator().manual_seed(num_samples)
@@ -185,6 +202,16 @@ def test_losses_that_are_not_finite_are_left_out_unless_nothing_else_is_there() 
     assert EvaluationLoss(0, leaves_out_non_finite=True).mean() is None
 
 
+def test_losses_of_any_kind_count_in_float32() -> None:
+    loss = EvaluationLoss(8, leaves_out_non_finite=False)
+    for value in (1, 2.0, torch.tensor([1.0, 3.0]), torch.tensor(3.0, dtype=torch.bfloat16)):
+        loss.add(value, 2)  # type: ignore[arg-type]
+    assert loss.mean() == 2.0
+    large = EvaluationLoss(1, leaves_out_non_finite=False)
+    large.add(torch.tensor(1e300, dtype=torch.float64), 1)
+    assert large.mean() == float("inf")
+
+
 def test_the_mean_loss_takes_no_more_memory_for_more_batches() -> None:
     def fold(num_batches: int) -> float | None:
         loss = EvaluationLoss(num_batches, leaves_out_non_finite=True)
@@ -195,3 +222,10 @@ def test_the_mean_loss_takes_no_more_memory_for_more_batches() -> None:
     fold(200)
     few, many = (peak_of(lambda count=count: fold(count))[0] for count in (200, 5_000))  # type: ignore[misc]
     assert many < few + 50_000  # a tensor a batch would be ten times that
+
+
+def test_memory_for_batches_that_never_come_is_not_copied() -> None:
+    store = PredictionStore(num_batches=10**10)
+    store.add(torch.ones(2, 3))
+    store.add(torch.ones(2, 3, dtype=torch.float64))
+    assert store.result().tolist() == [[1.0] * 3] * 4

@@ -27,9 +27,14 @@ class Afar(torch.Tensor):
     def device(self) -> torch.device:  # type: ignore[override]
         return torch.device("cuda", 0)
 
-    def cpu(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+    @property
+    def is_cpu(self) -> bool:  # type: ignore[override]
+        return False
+
+    def numpy(self, *, force: bool = False) -> Any:
+        assert force  # or a GPU's tensor is none of NumPy's
         self.fetched.append(None)
-        return self.as_subclass(torch.Tensor)
+        return self.as_subclass(torch.Tensor).numpy()
 
 
 def batches_until_fetched(trainer: Trainer) -> int:

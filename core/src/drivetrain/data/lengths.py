@@ -15,10 +15,14 @@ def length_of(thing: Any) -> int | None:
 
 def batch_size_of(batch: Any) -> int | None:
     """The first dimension of the first tensor in a batch, however nested; None if there is none."""
-    if hasattr(batch, "shape"):
-        return int(batch.shape[0]) if len(batch.shape) > 0 else None
+    shape = getattr(batch, "shape", None)
+    if shape is not None:
+        return int(shape[0]) if len(shape) > 0 else None
     members = (
         batch.values() if hasattr(batch, "values") else batch if isinstance(batch, (list, tuple)) else ()
     )
-    sizes = (batch_size_of(member) for member in members)
-    return next((size for size in sizes if size is not None), None)
+    for member in members:
+        size = batch_size_of(member)
+        if size is not None:
+            return size
+    return None

@@ -5,19 +5,18 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from drivetrain.data.devices import detach
-from drivetrain.data.lengths import batch_size_of
-from drivetrain.data.loaders import num_samples_of
+from drivetrain.data.lengths import batch_size_of, length_of
+from drivetrain.data.loaders import is_iterable, num_samples_of
 from drivetrain.loop.evaluation_loss import EvaluationLoss
+from drivetrain.loop.predicting import BatchPredictor, Predicted, make_predictor
 from drivetrain.loop.predictions import PADDING, PredictionStore
 from drivetrain.metrics import EvalLoopOutput, EvalPrediction, as_json_numbers
 from drivetrain.parallel_wrappers import unwrap
-from drivetrain.signatures import accepted, accepts
 from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
@@ -68,10 +67,18 @@ class EvaluationLoop:
         self.metrics: dict[str, Any] = {}
         self.num_samples = 0
 
+    @property
+    def num_batches(self) -> int | None:
+        """How many batches will come; None for a stream, which PyTorch counts aloud once it was asked."""
+        is_stream = is_iterable(getattr(self.loader, "dataset", None))
+        return None if is_stream else length_of(self.loader)
+
     def make_store(self, padding: int = PADDING) -> PredictionStore:
         """What collects something of each batch."""
         args = self.trainer.args
-        return PredictionStore(args.eval_accumulation_steps, padding, args.eval_do_concat_batches)
+        return PredictionStore(
+            args.eval_accumulation_steps, padding, args.eval_do_concat_batches, self.num_batches
+        )
 
     def run(self) -> EvalLoopOutput:
         """Compute every batch, then the metrics."""
@@ -96,8 +103,9 @@ class EvaluationLoop:
         try:
             if is_outermost:
                 self.trainer.hooks.call("on_evaluation_begin")
+            predict = make_predictor(self.trainer, self.prediction_loss_only, self.ignore_keys)
             for batch, is_last in _mark_last(self.loader):
-                self.run_batch(batch, is_last)
+                self.run_batch(predict, batch, is_last)
                 self.trainer.emit("on_prediction_step")
         except BaseException as caught:
             error = caught
@@ -107,39 +115,36 @@ class EvaluationLoop:
             if is_outermost:
                 self.trainer.hooks.call_each("on_evaluation_end", error=error)
 
-    def run_batch(self, batch: Any, is_last: bool) -> None:
+    def run_batch(self, predict: Callable[[Any], Predicted], batch: Any, is_last: bool) -> None:
         """Compute one batch, and keep what is wanted of it or hand it to the metrics at once."""
         trainer = self.trainer
         num_samples = batch_size_of(batch) or 1
         self.num_samples += num_samples
-        loss, logits, labels = trainer.prediction_step(
-            trainer.model_wrapped,
-            batch,
-            self.prediction_loss_only,
-            **accepted(trainer.prediction_step, ignore_keys=self.ignore_keys),
-        )
+        loss, logits, labels = predict(batch)
         if loss is not None:
             self.loss.add(loss, num_samples)
         if logits is not None and trainer.preprocess_logits_for_metrics is not None:
             logits = trainer.preprocess_logits_for_metrics(logits, labels)
-        losses = self.repeat_loss(loss, num_samples)
+        losses = self.repeat_loss(loss, num_samples) if self.extras else None
         if self.is_kept:
-            self.keep(logits, labels, self.main_input_of(batch), losses)
+            self.keep(batch, logits, labels, losses)
         if self.goes_by_batch and logits is not None and labels is not None:
             inputs = batch if "inputs" in self.extras else None
             self.compute_metrics(EvalPrediction(logits, labels, inputs, losses), compute_result=is_last)
 
-    def keep(self, logits: Any, labels: Any, inputs: Any, losses: Any) -> None:
-        """Keep what there is of a batch."""
-        stores = (self.predictions, self.labels, self.inputs, self.sample_losses)
-        for store, value in zip(stores, (logits, labels, inputs, losses), strict=True):
-            if value is not None:
-                store.add(value)
+    def keep(self, batch: Any, logits: Any, labels: Any, losses: Any) -> None:
+        """Keep what is wanted of a batch."""
+        if logits is not None:
+            self.predictions.add(logits)
+        if labels is not None:
+            self.labels.add(labels)
+        if losses is not None:
+            self.sample_losses.add(losses)
+        if "inputs" in self.extras:
+            self.inputs.add(self.main_input_of(batch))
 
     def main_input_of(self, batch: Any) -> Any:
-        """What the model computes a batch from, if the metrics are to see it."""
-        if "inputs" not in self.extras:
-            return None
+        """What the model computes a batch from."""
         name = getattr(unwrap(self.trainer.model), "main_input_name", "input_ids")
         if name not in batch:  # a plain module does not say how it is called
             name = next((key for key in batch if key not in self.trainer.label_names), name)
@@ -237,54 +242,11 @@ def predict_batch(
     inputs: dict[str, Any],
     prediction_loss_only: bool,
     ignore_keys: Sequence[str] | None,
-) -> tuple[Any, Any, Any]:
+) -> Predicted:
     """Loss, outputs and labels of a batch, each None if there is none; see `Trainer.prediction_step`."""
-    names = trainer.label_names
-    has_labels = bool(names) and all(inputs.get(name) is not None for name in names)
-    returns_loss = inputs.get("return_loss")
-    if returns_loss is None:
-        returns_loss = trainer.can_return_loss
-    inputs = trainer._prepare_inputs(inputs)
-    # Grabbed first, for computing the loss may take them out of the inputs.
-    labels = _unpack_one(detach(tuple(inputs[name] for name in names))) if has_labels else None
-    with torch.no_grad(), trainer.compute_loss_context_manager():
-        if has_labels or (returns_loss and not names):
-            loss, outputs = _compute_loss(trainer, model, inputs)
-        else:
-            loss, outputs = None, model(**inputs)
-    if prediction_loss_only:
-        return loss, None, None
-    if ignore_keys is None:
-        ignore_keys = _default_ignored(unwrap(trainer.model))
-    return loss, detach(_outputs_to_keep(outputs, ignore_keys, has_loss=loss is not None)), labels
-
-
-def _compute_loss(trainer: Trainer, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
-    count = {}
-    if accepts(trainer.compute_loss, "num_items_in_batch"):
-        count["num_items_in_batch"] = trainer.count_items([inputs])
-    loss, outputs = trainer.compute_loss(model, inputs, return_outputs=True, **count)
-    return loss.detach().mean(), outputs
-
-
-def _outputs_to_keep(outputs: Any, ignore_keys: Sequence[str], has_loss: bool) -> Any:
-    """What a model returned, without its loss and what is to be left out; None if that is nothing."""
-    if isinstance(outputs, torch.Tensor):
-        return None if has_loss and outputs.dim() == 0 else outputs  # its loss, and nothing else
-    if isinstance(outputs, Mapping):
-        ignored = {"loss", *ignore_keys}
-        outputs = tuple(v for name, v in outputs.items() if name not in ignored and v is not None)
-    elif has_loss:
-        outputs = outputs[1:]
-    return _unpack_one(outputs) if len(outputs) else None
-
-
-def _default_ignored(model: Any) -> list[str]:
-    config = getattr(model, "config", None)
-    if config is None:
-        return []
-    return list(getattr(config, "keys_to_ignore_at_inference", ["past_key_values"]))
-
-
-def _unpack_one(values: Any) -> Any:
-    return values[0] if isinstance(values, (list, tuple)) and len(values) == 1 else values
+    loss, outputs, labels = BatchPredictor(trainer, model, prediction_loss_only, ignore_keys)(inputs)
+    return (
+        None if loss is None else loss.clone(),
+        outputs,
+        labels,
+    )  # the model may have one for all batches

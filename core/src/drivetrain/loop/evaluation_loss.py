@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,13 +28,14 @@ class EvaluationLoss:
         self._leaves_out = leaves_out_non_finite
         self._sum = PairwiseSum(num_samples or 0)
         self._left_out = 0.0
-        self._waiting: list[tuple[torch.Tensor, int]] = []
+        self._waiting: list[float | torch.Tensor] = []
+        self._counts: list[int] = []
 
     def add(self, loss: torch.Tensor | float, num_samples: int) -> None:
         """Count the loss of a batch, a scalar, once for each of its samples."""
-        scalar = torch.as_tensor(loss).detach().float()
-        self._waiting.append((scalar if scalar.dim() == 0 else scalar.mean(), num_samples))
-        if len(self._waiting) == _READ_EVERY:
+        self._waiting.append(_as_scalar(loss))
+        self._counts.append(num_samples)
+        if len(self._counts) == _READ_EVERY:
             self._read()
 
     def mean(self) -> float | None:
@@ -51,15 +53,35 @@ class EvaluationLoss:
     def _read(self) -> None:
         if not self._waiting:
             return
-        losses = torch.stack([loss for loss, _ in self._waiting]).cpu().numpy()
-        counts = [count for _, count in self._waiting]
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+            losses = np.array(_read_all(self._waiting)).astype(np.float32)
+        counts = np.array(self._counts)
         self._waiting.clear()
-        for loss, count in zip(losses, counts, strict=True):
-            if self._leaves_out and not np.isfinite(loss):
-                self.num_left_out += count
-                self._left_out += float(loss)
-            else:
-                self._sum.add(loss, count)
+        self._counts.clear()
+        if self._leaves_out and not np.isfinite(losses).all():
+            is_kept = np.isfinite(losses)
+            self.num_left_out += int(counts[~is_kept].sum())
+            self._left_out += sum(losses[~is_kept].tolist())
+            losses, counts = losses[is_kept], counts[is_kept]
+        self._sum.add(np.repeat(losses, counts))
+
+
+def _as_scalar(loss: torch.Tensor | float) -> float | torch.Tensor:
+    """A loss as a number where that is there to read, and as a tensor where a device has to be waited for."""
+    if not isinstance(loss, torch.Tensor):
+        loss = torch.as_tensor(loss)
+    if loss.dim() > 0:
+        loss = loss.detach().float().mean()
+    return loss.item() if loss.is_cpu else loss.detach().float()
+
+
+def _read_all(losses: list[float | torch.Tensor]) -> list[float]:
+    """The losses as numbers: those on a device in one go."""
+    on_device = [loss for loss in losses if isinstance(loss, torch.Tensor)]
+    if not on_device:
+        return losses  # type: ignore[return-value]
+    read = iter(torch.stack(on_device).tolist())
+    return [next(read) if isinstance(loss, torch.Tensor) else loss for loss in losses]
 
 
 class PairwiseSum:
@@ -80,14 +102,14 @@ class PairwiseSum:
         self._used = 0
         self._sums: list[np.float32] = []
 
-    def add(self, value: np.float32, times: int) -> None:
-        """Add a number several times."""
-        self.count += times
-        while times > 0:
-            fitting = min(times, self._size - self._used)
-            self._block[self._used : self._used + fitting] = value
-            self._used += fitting
-            times -= fitting
+    def add(self, values: np.ndarray[Any, Any]) -> None:
+        """Add numbers, shape (count,)."""
+        self.count += len(values)
+        while len(values) > 0:
+            fitting = values[: self._size - self._used]
+            self._block[self._used : self._used + len(fitting)] = fitting
+            self._used += len(fitting)
+            values = values[len(fitting) :]
             if self._used == self._size:
                 self._end_block()
 

@@ -16,19 +16,23 @@ _SLACK = 16
 class GrowingArray:
     """Concatenates arrays of shape (rows, width, ...) along their rows, as they come.
 
-    They are written one after the other into one piece of memory, which grows in place: at no time
-    are there two copies. Where widths differ, the rows are spread out at the end, last row first.
+    They are written one after the other into one piece of memory, which is made for as many as are
+    expected and grows in place if there are more: at no time are there two copies. What is not written
+    to takes no memory. Where widths differ, the rows are spread out at the end, last row first.
 
     Args:
         padding: What narrower rows are filled up with.
+        num_expected: How many arrays will come; None if that is not known.
     """
 
-    def __init__(self, padding: int) -> None:
+    def __init__(self, padding: int, num_expected: int | None = None) -> None:
         self._padding = padding
+        self._num_expected = num_expected or 1
         self._flat = np.empty(0)
         self._used = 0
         self._shape: tuple[int, ...] = ()
-        self._runs: list[tuple[int, int]] = []
+        self._row: tuple[int, ...] | None = None  # the shape of the last row; None: there is none
+        self._runs: list[list[int]] = []  # how many rows, and how wide, one after the other
 
     def add(self, array: np.ndarray[Any, Any]) -> None:
         """Append rows; a scalar is a row.
@@ -36,9 +40,22 @@ class GrowingArray:
         Raises:
             UsageError: They differ from those before in more than their number and width.
         """
-        array = np.atleast_1d(array)
+        if array.ndim == 0:
+            array = array.reshape(1)
+        shape = array.shape
+        if shape[1:] != self._row or array.dtype != self._flat.dtype:
+            self._fit(array)
+        end = self._used + array.size
+        if end > self._flat.size:
+            self._resize(end + end // _SLACK)
+        self._flat[self._used : end].reshape(shape)[...] = array
+        self._used = end
+        self._runs[-1][0] += shape[0]
+
+    def _fit(self, array: np.ndarray[Any, Any]) -> None:
+        """Make ready for rows of another shape or type than those before, or for the first."""
         if not self._runs:
-            self._flat = np.empty(array.size, dtype=array.dtype)
+            self._flat = _make_room(self._num_expected, array)
             self._shape = array.shape
         if array.ndim != len(self._shape) or array.shape[2:] != self._shape[2:]:
             raise UsageError(
@@ -48,11 +65,10 @@ class GrowingArray:
                 "out with `ignore_keys`, or reduce it in `preprocess_logits_for_metrics`."
             )
         self._hold(array.dtype)
-        end = self._used + array.size
-        self._reserve(end)
-        self._flat[self._used : end].reshape(array.shape)[...] = array
-        self._used = end
-        self._note(array.shape[0], array.shape[1] if array.ndim > 1 else 1)
+        width = array.shape[1] if array.ndim > 1 else 1
+        if not self._runs or width != self._runs[-1][1]:
+            self._runs.append([0, width])
+        self._row = array.shape[1:]
 
     def finish(self) -> np.ndarray[Any, Any]:
         """All rows as one array. Nothing can be added after that."""
@@ -67,21 +83,11 @@ class GrowingArray:
         self._resize(math.prod(shape))
         return self._flat.reshape(shape)
 
-    def _note(self, rows: int, width: int) -> None:
-        """Remember how wide the rows are, neighbours of one width together."""
-        if self._runs and self._runs[-1][1] == width:
-            rows += self._runs.pop()[0]
-        self._runs.append((rows, width))
-
     def _hold(self, dtype: np.dtype[Any]) -> None:
         """Make the memory hold numbers of a type, too."""
         held = np.result_type(self._flat.dtype, dtype)
         if held != self._flat.dtype:
-            self._flat = self._flat.astype(held)
-
-    def _reserve(self, size: int) -> None:
-        if size > self._flat.size:
-            self._resize(size + size // _SLACK)
+            self._flat = self._flat[: self._used].astype(held)
 
     def _resize(self, size: int) -> None:
         # No view of the memory is alive here, which is what the check would look for.
@@ -104,3 +110,11 @@ class GrowingArray:
                 whole[end_row - count : end_row, :width] = moved
                 whole[end_row - count : end_row, width:] = self._padding
                 end_row, end = end_row - count, start
+
+
+def _make_room(count: int, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Memory for that many arrays; for one if there is not as much, which a count may be wrong about."""
+    try:
+        return np.empty(count * array.size, dtype=array.dtype)
+    except (MemoryError, ValueError):
+        return np.empty(array.size, dtype=array.dtype)

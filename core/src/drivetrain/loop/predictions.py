@@ -23,22 +23,33 @@ class PredictionStore:
         move_every: Batches after which what is on a device goes to host memory; None: at the end.
         padding: What rows are filled up with where batches differ in their second dimension.
         concatenates: Put the batches together; else they are members of a list.
+        num_batches: How many batches will come, so that memory is made for them at once; None if that is
+            not known.
     """
 
     def __init__(
-        self, move_every: int | None = None, padding: int = PADDING, concatenates: bool = True
+        self,
+        move_every: int | None = None,
+        padding: int = PADDING,
+        concatenates: bool = True,
+        num_batches: int | None = None,
     ) -> None:
         self._move_every = move_every
         self._padding = padding
+        self._num_batches = num_batches
         self._waiting: deque[Any] = deque()
         self._collected: _Collector | None = None if concatenates else _Objects()
 
     def add(self, value: Any) -> None:
         """Keep the value of a batch. What is in host memory already does not wait."""
-        self._waiting.append(value)
-        is_time = self._move_every is not None and len(self._waiting) >= self._move_every
-        if is_time or not _is_on_device(value):
-            self._move()
+        if _is_on_device(value):
+            self._waiting.append(value)
+            if self._move_every is not None and len(self._waiting) >= self._move_every:
+                self._move()
+        else:
+            if self._waiting:
+                self._move()
+            self._collect(value)
 
     def result(self) -> Any:
         """All batches: arrays of shape (samples, ...), nested as they were; None without batches.
@@ -51,10 +62,12 @@ class PredictionStore:
 
     def _move(self) -> None:
         while self._waiting:
-            value = self._waiting.popleft()
-            if self._collected is None:
-                self._collected = _make_collector(value, self._padding)
-            self._collected.add(value)
+            self._collect(self._waiting.popleft())
+
+    def _collect(self, value: Any) -> None:
+        if self._collected is None:
+            self._collected = _make_collector(value, self._padding, self._num_batches)
+        self._collected.add(value)
 
 
 class _Collector(Protocol):
@@ -68,8 +81,8 @@ class _Collector(Protocol):
 class _Arrays:
     """Collects tensors into one array."""
 
-    def __init__(self, padding: int) -> None:
-        self._array = GrowingArray(padding)
+    def __init__(self, padding: int, num_batches: int | None) -> None:
+        self._array = GrowingArray(padding, num_batches)
 
     def add(self, value: Any) -> None:
         if not _is_array(value):
@@ -83,9 +96,9 @@ class _Arrays:
 class _Members:
     """Collects the members of dicts, tuples or lists, each on its own."""
 
-    def __init__(self, first: Any, padding: int) -> None:
+    def __init__(self, first: Any, padding: int, num_batches: int | None) -> None:
         self._type = type(first)
-        self._members = {key: _make_collector(item, padding) for key, item in _items(first)}
+        self._members = {key: _make_collector(item, padding, num_batches) for key, item in _items(first)}
 
     def add(self, value: Any) -> None:
         items = dict(_items(value)) if isinstance(value, (Mapping, list, tuple)) else {}
@@ -112,11 +125,11 @@ class _Objects:
         return None if all(item is None for item in self._list) else self._list
 
 
-def _make_collector(value: Any, padding: int) -> _Collector:
+def _make_collector(value: Any, padding: int, num_batches: int | None) -> _Collector:
     if _is_array(value):
-        return _Arrays(padding)
+        return _Arrays(padding, num_batches)
     if isinstance(value, (Mapping, list, tuple)) and any(True for _ in _arrays_in(value)):
-        return _Members(value, padding)
+        return _Members(value, padding, num_batches)
     return _Objects()
 
 
@@ -125,8 +138,9 @@ def _is_array(value: Any) -> bool:
 
 
 def _is_on_device(value: Any) -> bool:
-    tensors = (array for array in _arrays_in(value) if isinstance(array, torch.Tensor))
-    return any(tensor.device.type != "cpu" for tensor in tensors)
+    if isinstance(value, torch.Tensor):
+        return not value.is_cpu
+    return any(isinstance(array, torch.Tensor) and not array.is_cpu for array in _arrays_in(value))
 
 
 def _arrays_in(value: Any) -> Iterable[Any]:
@@ -148,11 +162,10 @@ def _rebuild(cls: type[Any], members: Iterable[Any]) -> Any:
 
 def _to_numpy(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
         try:
-            return value.numpy()
+            return value.numpy(force=True)
         except TypeError:  # bfloat16 and 8-bit floats, which NumPy does not have
-            return value.float().numpy()
+            return value.float().numpy(force=True)
     if isinstance(value, Mapping):
         return {key: _to_numpy(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
