@@ -167,5 +167,5 @@ def test_all_is_every_reporter_that_can_be_loaded(
     with caplog.at_level("INFO", logger="drivetrain"):
         trainer = make_trainer(report_to="all", train_dataset=make_samples())
     names = [c.reporter.name for c in trainer.callback_handler.callbacks if hasattr(c, "reporter")]
-    assert names == ["noting", "tensorboard"]
-    assert "reporting to noting, tensorboard" in caplog.text
+    assert names == ["jsonl", "noting", "tensorboard"]
+    assert "reporting to jsonl, noting, tensorboard" in caplog.text

@@ -48,6 +48,7 @@ _NAMES_OF: Mapping[str, Mapping[Kind, tuple[str, ...]]] = {
         ),
         PRECISION: ("no", "bf16", "fp16"),
         STRATEGY: ("single",),
+        REPORTER: ("jsonl",),
     },
     "drivetrain-tensorboard": {REPORTER: ("tensorboard",)},
     "drivetrain-optuna": {SEARCHER: ("optuna",)},

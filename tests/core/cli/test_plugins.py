@@ -68,7 +68,7 @@ def test_an_empty_installation_says_what_to_type(run: Run) -> None:
     assert done.stdout == "No plugins are installed. Type: pip install drivetrain-torch\n"
     assert done.returncode == 0
     assert list_as_json(run) == []
-    expected = "No plugin of the kind reporter is installed. Type: pip install drivetrain-tensorboard\n"
+    expected = "No plugin of the kind reporter is installed. Type: pip install drivetrain-torch\n"
     assert run("plugins", "--kind", "reporter").stdout == expected
     expected = "No plugin of the kind searcher is installed. Type: pip install drivetrain-optuna\n"
     assert run("plugins", "--kind", "searcher").stdout == expected

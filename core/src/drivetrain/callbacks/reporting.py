@@ -42,7 +42,8 @@ class ReporterCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Open the reporter for this run."""
+        """Open the reporter for this run; what was logged before it, without training, is over."""
+        self.close("finished")
         self._open(args, state, kwargs.get("model"))
 
     def on_log(

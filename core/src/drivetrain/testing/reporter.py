@@ -44,7 +44,7 @@ class ReporterSuite(PartSuite):
             name = "lines"
 
             def read_back(self, folder):
-                return [json.loads(line) for line in (folder / "log.jsonl").open()]
+                return [json.loads(line) for line in (folder / "lines.jsonl").open()]
     """
 
     kind = REPORTER
