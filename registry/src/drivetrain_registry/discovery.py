@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from drivetrain_registry.kinds import KINDS, Kind
-from drivetrain_registry.requirements import Requirement, normalize, read_requirements
+from drivetrain_registry.requirements import Requirement, normalize, read_fields, read_requirements
 
 _GROUPS = {kind.group: kind for kind in KINDS}
-_VALUE = re.compile(r"(?P<module>\w+(\.\w+)*)\s*(:\s*(?P<attribute>\w+(\.\w+)*))?\s*(\[.*\])?$")
+_VALUE = r"(?P<module>\w+(\.\w+)*)\s*(:\s*(?P<attribute>\w+(\.\w+)*))?\s*(\[.*\])?$"
 
 
 class InvalidEntryError(Exception):
@@ -51,7 +51,7 @@ class Entry:
     @property
     def module(self) -> str:
         """The module that `value` names; empty if it names none."""
-        match = _VALUE.match(self.value)
+        match = re.match(_VALUE, self.value)
         return match["module"] if match else ""
 
     def load(self) -> object:
@@ -60,7 +60,7 @@ class Entry:
         Raises:
             InvalidEntryError: `value` has another form, or the module has no such attribute.
         """
-        match = _VALUE.match(self.value)
+        match = re.match(_VALUE, self.value)
         if not match:
             raise InvalidEntryError(f"its entry point is {self.value!r}, which is no 'module:attribute'")
         module = importlib.import_module(match["module"])
@@ -184,7 +184,6 @@ def _version_of(distribution: metadata.Distribution) -> str:
 def _read_field(distribution: metadata.Distribution, field: str) -> str:
     """A field of the metadata; empty where it is not there, or the file is not or not readable."""
     try:
-        fields = distribution.metadata
-        return str(fields[field]) if field in fields else ""
+        return next(iter(read_fields(distribution, field)), "")
     except (OSError, UnicodeError, TypeError):
         return ""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 API_VERSION = 1
 """Major version of the plugin interface that this release speaks."""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A sort of part: where it is registered, and which argument names it.
 
     Attributes:

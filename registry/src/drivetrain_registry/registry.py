@@ -6,6 +6,7 @@ import importlib
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from types import ModuleType
 
 from drivetrain_registry.discovery import Entry, discover
 from drivetrain_registry.errors import (
@@ -13,13 +14,6 @@ from drivetrain_registry.errors import (
     NameTakenError,
     UnknownDistributionError,
     UnknownNameError,
-)
-from drivetrain_registry.explanations import (
-    explain_ambiguous,
-    explain_no_text,
-    explain_unknown,
-    explain_wrong_distribution,
-    find_distribution,
 )
 from drivetrain_registry.families import NamedFamily, is_member, is_pattern
 from drivetrain_registry.kinds import Kind, find_kind
@@ -162,7 +156,7 @@ class Registry:
     def _find_entry(self, kind: Kind, name: str, option: str) -> Entry | None:
         """As `resolve`, but for a name of a family the family's own entry."""
         if not isinstance(name, str):
-            raise UnknownNameError(option, name, explain_no_text(self, kind, name))
+            raise UnknownNameError(option, name, _texts().explain_no_text(self, kind, name))
         claim = self._find_claim(kind, name)
         if (kind, claim) in self._registered:
             return None
@@ -172,10 +166,10 @@ class Registry:
         if len(found) == 1:
             return found[0]
         if found:
-            raise AmbiguousNameError(option, name, explain_ambiguous(found, name))
+            raise AmbiguousNameError(option, name, _texts().explain_ambiguous(found, name))
         if "." in name:
             return None
-        raise UnknownNameError(option, name, explain_unknown(self, kind, name))
+        raise UnknownNameError(option, name, _texts().explain_unknown(self, kind, name))
 
     def load(
         self,
@@ -236,7 +230,7 @@ class Registry:
         entry = self._find_entry(kind, pattern, option)
         claim = entry.name if entry else self._find_claim(kind, pattern)
         if not claim:  # a dotted path, which `load` would follow
-            raise UnknownNameError(option, pattern, explain_unknown(self, kind, pattern))
+            raise UnknownNameError(option, pattern, _texts().explain_unknown(self, kind, pattern))
         part = self._load_entry(entry, option, pattern) if entry else self._registered[kind, claim]
         check_api_version(option, pattern, part, entry)
         return NamedFamily.around(kind, claim, part, entry, option, pattern)
@@ -249,7 +243,7 @@ class Registry:
         if claim:
             return offered[claim]
         raise UnknownDistributionError(
-            option, qualified, explain_wrong_distribution(self, kind, qualified)
+            option, qualified, _texts().explain_wrong_distribution(self, kind, qualified)
         )
 
     def _find_claim(self, kind: Kind, name: str) -> str:
@@ -257,7 +251,7 @@ class Registry:
         return _choose_claim(name, self._claims(kind))
 
     def _find_known(self, kind: Kind, name: str) -> Entry | None:
-        known = find_distribution(kind, name)
+        known = _texts().find_distribution(kind, name)
         return next((e for e in self.entries(kind) if e.qualified_name == f"{known}:{name}"), None)
 
     def _load_entry(self, entry: Entry, option: str, name: str) -> object:
@@ -277,6 +271,13 @@ def default_registry() -> Registry:
 def register(kind: str, name: str, part: object, *, replace: bool = False) -> None:
     """Make ``part`` available under ``name`` in this process, as a plugin would. See `Registry.register`."""
     _default.register(kind, name, part, replace=replace)
+
+
+def _texts() -> ModuleType:
+    """The texts of errors: a name that leads somewhere does without them."""
+    from drivetrain_registry import explanations
+
+    return explanations
 
 
 def _as_kind(kind: Kind | str) -> Kind:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from importlib import metadata
+from typing import NamedTuple
 
-_REQUIREMENT = re.compile(
-    r"""\s*
+_REQUIREMENT = r"""\s*
     (?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*
     (?P<extras>\[[^]]*\])?\s*
     \(?(?P<specifier>[^;)]*)\)?\s*
-    (?P<condition>;.*)?$""",
-    re.VERBOSE,
-)
+    (?P<condition>;.*)?$"""
+"""A verbose pattern. `re` compiles it when it is first matched: most runs match none."""
 
 
-@dataclass(frozen=True)
-class Requirement:
+class Requirement(NamedTuple):
     """One line of a distribution's requirements.
 
     Attributes:
@@ -42,18 +39,31 @@ def normalize(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
+def read_fields(distribution: metadata.Distribution, name: str) -> list[str]:
+    """The values of a field of a distribution's metadata.
+
+    ``distribution.metadata`` parses the description below the fields, too: a whole README, at every access.
+    """
+    files = ("METADATA", "PKG-INFO", "")  # the last is for an egg that is one file
+    text = next(filter(None, map(distribution.read_text, files)), "")
+    head = re.sub(r"\n[ \t]+", " ", text.partition("\n\n")[0])  # lines that go on
+    return re.findall(rf"^{name}:[ \t]*(.*?)[ \t]*$", head, re.IGNORECASE | re.MULTILINE)
+
+
 def read_requirements(distribution: str) -> tuple[Requirement, ...]:
     """The unconditional requirements in a distribution's metadata; none if it is not installed."""
     try:
-        lines = metadata.requires(distribution) or []
+        installed = metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
         return ()
+    # What has no such lines may be an egg, which keeps them elsewhere.
+    lines = read_fields(installed, "Requires-Dist") or installed.requires or []
     found = (_parse(line) for line in lines)
     return tuple(requirement for requirement in found if requirement)
 
 
 def _parse(line: str) -> Requirement | None:
-    match = _REQUIREMENT.match(line)
+    match = re.match(_REQUIREMENT, line, re.VERBOSE)
     if match is None or match["condition"]:
         return None
     specifier = re.sub(r"\s+", "", match["specifier"])

@@ -16,7 +16,7 @@ from small import make_args, make_trainer
 
 import drivetrain.callbacks.notebook_page as notebook_page
 from drivetrain import NotebookProgressCallback, PrinterCallback, ProgressCallback, Trainer
-from drivetrain.callbacks.notebook import is_in_notebook, progress_callback_class
+from drivetrain.callbacks.surroundings import is_in_notebook, progress_callback_class
 
 SUPPORT = Path(__file__).parents[2] / "support"
 
@@ -26,7 +26,7 @@ import json, sys
 sys.path.insert(0, {str(SUPPORT)!r})
 from small import make_trainer
 from drivetrain import NotebookProgressCallback, ProgressCallback, TrainerCallback
-from drivetrain.callbacks.notebook import is_in_notebook
+from drivetrain.callbacks.surroundings import is_in_notebook
 class Fail(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == 4:
@@ -102,7 +102,10 @@ def test_a_kernel_shows_bars_and_the_history_as_a_table(
 @pytest.mark.slow
 def test_ipython_in_a_terminal_is_no_notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    code = "from drivetrain.callbacks.notebook import is_in_notebook; print(get_ipython(), is_in_notebook())"
+    code = (
+        "from drivetrain.callbacks.surroundings import is_in_notebook; "
+        "print(get_ipython(), is_in_notebook())"
+    )
     command = [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "InteractiveShell" in done.stdout

@@ -8,7 +8,7 @@ from drivetrain.arguments.choices import SaveStrategy
 from drivetrain.arguments.fields import argument, argument_factory
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class CheckpointArguments:
     """What of a run is kept on disk."""
 

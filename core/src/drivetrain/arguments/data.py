@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from drivetrain.arguments.fields import argument
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class DataArguments:
     """How samples become batches."""
 

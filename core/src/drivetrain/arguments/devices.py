@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from drivetrain.arguments.fields import argument
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class DeviceArguments:
     """Where a run computes."""
 

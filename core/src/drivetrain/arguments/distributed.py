@@ -11,7 +11,7 @@ from drivetrain.arguments.fields import argument
 DDP_BACKENDS = ("nccl", "mpi", "ccl", "gloo", "hccl", "cncl", "mccl")
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class DistributedArguments:
     """How processes work together."""
 

@@ -8,7 +8,7 @@ from drivetrain.arguments.choices import IntervalStrategy
 from drivetrain.arguments.fields import argument, argument_factory
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class EvaluationArguments:
     """When and how a model is evaluated."""
 

@@ -8,7 +8,7 @@ from drivetrain.arguments.choices import HubStrategy
 from drivetrain.arguments.fields import argument
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class HubArguments:
     """What is pushed to a hub: the plugin 'hub' does it."""
 

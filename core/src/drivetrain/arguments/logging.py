@@ -11,7 +11,7 @@ LOG_LEVELS = ("detail", "debug", "info", "warning", "error", "critical", "passiv
 """Names of log levels; ``detail`` is the earlier name of ``debug``."""
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class LoggingArguments:
     """What is told of a run."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from drivetrain.arguments.fields import argument
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class ModelTreatmentArguments:
     """How a model is changed for training, without a change to its code."""
 

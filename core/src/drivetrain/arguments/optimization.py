@@ -9,7 +9,7 @@ from typing import Any
 from drivetrain.arguments.fields import argument, argument_factory
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class OptimizationArguments:
     """How weights change."""
 

@@ -9,7 +9,7 @@ from drivetrain.arguments.fields import argument
 HALF_PRECISION_BACKENDS = ("auto", "apex", "cpu_amp", "cuda_amp")
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class PrecisionArguments:
     """In which number format a run computes."""
 

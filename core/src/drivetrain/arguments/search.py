@@ -9,7 +9,7 @@ from drivetrain.arguments.fields import argument
 RAY_SCOPES = ("last", "all", "avg", "min", "max", "last-5-avg", "last-10-avg")
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class SearchArguments:
     """What a search goes by, besides what it is called with."""
 

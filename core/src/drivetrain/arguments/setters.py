@@ -5,13 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from drivetrain.arguments.choices import (
-        HubStrategy,
-        IntervalStrategy,
-        OptimizerNames,
-        SaveStrategy,
-        SchedulerType,
-    )
+    from drivetrain.arguments.choices import HubStrategy, IntervalStrategy, SaveStrategy
+    from drivetrain.arguments.names import OptimizerNames, SchedulerType
 
 SetterT = TypeVar("SetterT", bound="Setters")
 

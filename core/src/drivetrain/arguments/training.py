@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from drivetrain.arguments.fields import argument, argument_factory
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class RunArguments:
     """What a run is. Its first field is the one that is given without a name."""
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from drivetrain.callbacks.callback import TrainerCallback
 from drivetrain.callbacks.early_stopping import EarlyStoppingCallback
 from drivetrain.callbacks.flow import DefaultFlowCallback
-from drivetrain.callbacks.notebook import progress_callback_class
 from drivetrain.callbacks.reporting import make_reporter_callbacks
+from drivetrain.callbacks.surroundings import progress_callback_class
 
 if TYPE_CHECKING:
     from drivetrain.arguments import TrainingArguments

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from drivetrain.arguments.choices import IntervalStrategy
 from drivetrain.callbacks.callback import TrainerCallback
 from drivetrain.callbacks.notebook_page import Bar, MetricsTable, Page
-from drivetrain.callbacks.printer import PrinterCallback, format_logs
-from drivetrain.callbacks.progress import ProgressCallback
+from drivetrain.callbacks.printer import format_logs
+from drivetrain.callbacks.surroundings import is_in_notebook
 from drivetrain.data.lengths import length_of
 from drivetrain.hookspecs import hookimpl
 
@@ -17,24 +16,6 @@ if TYPE_CHECKING:
     from drivetrain.arguments import TrainingArguments
     from drivetrain.plugin.reporter import Outcome
     from drivetrain.state import TrainerControl, TrainerState
-
-
-def is_in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook, whose frontend can show HTML.
-
-    IPython in a terminal is none: its shell is of another class.
-    """
-    # A kernel has imported IPython before anything of ours.
-    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    shell = get_shell() if get_shell is not None else None
-    return any(cls.__name__ == "ZMQInteractiveShell" for cls in type(shell).__mro__)
-
-
-def progress_callback_class(args: TrainingArguments) -> type[TrainerCallback]:
-    """The callback that shows progress, by ``disable_tqdm`` and where the run is."""
-    if args.disable_tqdm:
-        return PrinterCallback
-    return NotebookProgressCallback if is_in_notebook() else ProgressCallback
 
 
 class NotebookProgressCallback(TrainerCallback):

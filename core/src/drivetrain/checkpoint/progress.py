@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from drivetrain.checkpoint.layout import PROGRESS
-from drivetrain.checkpoint.manifest import is_superseded
 
 
 @dataclass
@@ -58,6 +57,8 @@ class Progress:
 
 def read_progress(checkpoint: Path) -> Progress | None:
     """Read how far the run was; None for a checkpoint that does not say it (of transformers' Trainer)."""
+    from drivetrain.checkpoint.manifest import is_superseded
+
     file = checkpoint / PROGRESS
     if not file.is_file() or is_superseded(checkpoint):
         return None

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from drivetrain.checkpoint.layout import random_state_name
-from drivetrain.checkpoint.tensors import load_tensors
 
 if TYPE_CHECKING:
     from drivetrain.arguments import TrainingArguments
@@ -78,6 +77,8 @@ def read_random_state(checkpoint: Path, args: TrainingArguments) -> dict[str, An
             file.name,
         )
         return None
+    from drivetrain.checkpoint.tensors import load_tensors  # which only runs that resume need
+
     states: dict[str, Any] = load_tensors(file)
     return states
 

@@ -12,15 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drivetrain.checkpoint import contents, layout
+from drivetrain.checkpoint import layout
 from drivetrain.checkpoint.errors import CheckpointWriteError, explain, find_os_error
 from drivetrain.checkpoint.rotation import rotate
-from drivetrain.checkpoint.snapshot import HostCopies
 from drivetrain.checkpoint.writing import StagedCheckpoint, delete
+from drivetrain.later import Later
 
 if TYPE_CHECKING:
+    from drivetrain.checkpoint import contents
+    from drivetrain.checkpoint.snapshot import HostCopies
     from drivetrain.state import TrainerState
     from drivetrain.trainer import Trainer
+else:
+    contents = Later("drivetrain.checkpoint.contents")
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +71,8 @@ class CheckpointSaver:
         self.trainer.control.should_save = should_save  # `on_save` of the one before has set it back
         in_background = self.trainer.args.async_save and self.trainer.training_loop is not None
         if in_background and self._copies is None:
+            from drivetrain.checkpoint.snapshot import HostCopies
+
             self._copies = HostCopies()
         save = _Save(self.trainer, self._copies if in_background else None)
         with self.trainer.evaluation_weights.in_use():

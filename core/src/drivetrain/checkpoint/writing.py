@@ -9,7 +9,7 @@ import shutil
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drivetrain.checkpoint.layout import (
     DELETING_PREFIX,
@@ -17,7 +17,12 @@ from drivetrain.checkpoint.layout import (
     REPLACED_PREFIX,
     STAGING_PREFIX,
 )
-from drivetrain.checkpoint.manifest import describe, manifest_text
+from drivetrain.later import Later
+
+if TYPE_CHECKING:
+    from drivetrain.checkpoint import manifest
+else:
+    manifest = Later("drivetrain.checkpoint.manifest")
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +58,7 @@ class StagedCheckpoint:
         for file in sorted(path for path in self.folder.rglob("*") if path.is_file()):
             if file not in self._flushed:
                 self._flushed[file] = self._threads.submit(_flush, file)
-                self._described[file] = self._threads.submit(describe, file)
+                self._described[file] = self._threads.submit(manifest.describe, file)
 
     def commit(self, facts: dict[str, Any]) -> None:
         """Flush everything, write the manifest, and give the folder its name.
@@ -72,7 +77,7 @@ class StagedCheckpoint:
         for flushed in self._flushed.values():
             flushed.result()
         self._end_threads()
-        _write_and_flush(self.folder / MANIFEST, manifest_text(facts, files))
+        _write_and_flush(self.folder / MANIFEST, manifest.manifest_text(facts, files))
         for folder in sorted({path.parent for path in self.folder.rglob("*")}):
             _flush(folder)
         replaced = _set_aside(self.target)

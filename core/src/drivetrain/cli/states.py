@@ -54,7 +54,7 @@ def explain_conflict(entry: Entry, everything: Iterable[Entry]) -> str:
     others = [
         other.provider
         for other in everything
-        if (other.kind, other.name) == (entry.kind, entry.name) and other != entry
+        if other.name == entry.name and other.kind == entry.kind and other != entry
     ]
     if not others:
         return ""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drivetrain.parts import load_hub, load_named_plugin
 from drivetrain.plugin.part import Plugin
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from drivetrain.arguments import TrainingArguments
 
 
-@dataclass(frozen=True)
-class Feature:
+class Feature(NamedTuple):
     """A plugin that an argument switches on.
 
     Attributes:

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivetrain.arguments.choices import SaveStrategy
-from drivetrain.callbacks.restoring import restore_callbacks
-from drivetrain.checkpoint import resuming
 from drivetrain.checkpoint.layout import STATE, list_checkpoints
 from drivetrain.checkpoint.progress import read_progress
 from drivetrain.checkpoint.random_state import read_random_state, seed_by
-from drivetrain.checkpoint.reading import find_checkpoint
+from drivetrain.later import Later
 from drivetrain.loop.going_on import Start
 from drivetrain.loop.plan import LoopPlan, make_plan
 from drivetrain.loop.training import TrainingLoop
@@ -25,7 +23,13 @@ from drivetrain_registry import UsageError
 
 if TYPE_CHECKING:
     from drivetrain.arguments import TrainingArguments
+    from drivetrain.callbacks import restoring
+    from drivetrain.checkpoint import reading, resuming
     from drivetrain.trainer import Trainer
+else:
+    reading = Later("drivetrain.checkpoint.reading")
+    restoring = Later("drivetrain.callbacks.restoring")
+    resuming = Later("drivetrain.checkpoint.resuming")
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +45,7 @@ def choose_checkpoint(resume_from: str | bool | Path | None, args: TrainingArgum
                 args.resume_from_checkpoint,
             )
         return None
-    return _find_together(args, partial(find_checkpoint, resume_from, Path(args.output_dir)))
+    return _find_together(args, partial(reading.find_checkpoint, resume_from, Path(args.output_dir)))
 
 
 def _find_together(args: TrainingArguments, find: Callable[..., Path]) -> Path:
@@ -77,7 +81,8 @@ def prepare_training(
     if checkpoint is None:
         note_earlier_runs(trainer)
     elif trainer.args.restore_callback_states_from_checkpoint:
-        trainer.control = restore_callbacks(trainer.callback_handler, trainer.state) or trainer.control
+        saved = restoring.restore_callbacks(trainer.callback_handler, trainer.state)
+        trainer.control = saved or trainer.control
         trainer.control.should_save = False  # as it was when this checkpoint was written
     progress = None if start is None else start.progress
     plan = make_plan(trainer, loader, trainer.state.global_step, progress)
