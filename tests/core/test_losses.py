@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from small import make_trainer
+from small import make_net, make_trainer
 from torch import nn
 
 from drivetrain import LabelSmoother, Trainer
+from drivetrain.losses import loss_shares
 
 
 class Tagger(nn.Module):
@@ -171,3 +172,15 @@ def test_label_smoothing_of_a_causal_model_compares_with_the_next_token() -> Non
     ours = LabelSmoother(epsilon=0.2)((logits,), labels, shift_labels=True)
     shifted = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
     torch.testing.assert_close(ours, nn.functional.cross_entropy(*shifted, label_smoothing=0.2))
+
+
+def test_labels_that_numpy_cannot_hold_are_counted() -> None:
+    rows = [torch.tensor([1, 2, -100]), torch.tensor([3])]
+    jagged = torch.nested.nested_tensor(rows, layout=torch.jagged)
+    batches = [{"labels": jagged}, {"labels": torch.tensor([1, -100, 2, 3])}]
+    shares = loss_shares(batches, make_net(), ["labels"])
+    assert [float(share.count) for share in shares] == [3, 3]
+
+
+def test_no_batches_have_no_shares() -> None:
+    assert loss_shares([], make_net(), ["labels"]) == []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,6 +23,10 @@ def loss_in(outputs: Any, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
     Raises:
         UsageError: There is none.
     """
+    if isinstance(outputs, dict):  # what nearly every model returns (`benchmarks/loop.py`)
+        loss = outputs.get("loss")
+        if isinstance(loss, torch.Tensor) and loss.dim() == 0:
+            return loss
     if computes_in_parts(model):
         return _loss_in(outputs, model, inputs, num_dims=1).mean()
     return _loss_in(outputs, model, inputs, num_dims=0)
@@ -109,25 +114,31 @@ def loss_shares(batches: Sequence[Any], model: Any, label_names: Sequence[str]) 
 
     Counts of batches in host memory are numbers, so that nothing waits for a device.
     """
-    counts = [_items_in(batch, model, label_names) for batch in batches]
-    if all(isinstance(count, int) for count in counts):
-        is_even = len(set(counts)) == 1 or sum(counts) == 0
-        return [LossShare(count, sum(counts), len(counts), is_even) for count in counts]
-    total = sum(counts)
-    return [LossShare(count, total, len(counts)) for count in counts]
+    is_shifted = predicts_next_token(model)
+    counts = [_items_in(batch, is_shifted, label_names) for batch in batches]
+    total, num_batches = sum(counts), len(counts)
+    if not counts:
+        return []
+    if not all(isinstance(count, int) for count in counts):
+        return [LossShare(count, total, num_batches) for count in counts]
+    if total == 0 or (total == num_batches * counts[0] and counts.count(counts[0]) == num_batches):
+        return [LossShare(counts[0], total, num_batches, is_even=True)] * num_batches
+    return [LossShare(count, total, num_batches) for count in counts]
 
 
-def _items_in(batch: Any, model: Any, label_names: Sequence[str]) -> Any:
+def _items_in(batch: Any, is_shifted: bool, label_names: Sequence[str]) -> Any:
     """What a micro-batch's loss is the mean of: its labels that count; its samples if that cannot be told."""
-    present = [name for name in label_names if isinstance(batch, dict) and name in batch]
+    present = [name for name in label_names if name in batch] if isinstance(batch, dict) else []
     if len(present) == 1 and isinstance(batch[present[0]], torch.Tensor):
         labels = batch[present[0]]
         if present == ["labels"]:
-            labels = _labels_that_count(batch, predicts_next_token(model))
+            labels = _labels_that_count(batch, is_shifted)
         if labels.is_floating_point():
             return labels.numel()
-        count = labels.ne(IGNORED).sum()
-        return int(count) if labels.device.type == "cpu" else count
+        # NumPy's overhead is a fifth of torch's, and labels are few (`benchmarks/loop.py`).
+        if type(labels) is torch.Tensor and labels.is_cpu and not labels.is_complex():
+            return int(np.count_nonzero(labels.numpy() != IGNORED))
+        return labels.ne(IGNORED).sum()
     return batch_size_of(batch) or 1
 
 

@@ -11,6 +11,9 @@ _known: WeakKeyDictionary[Callable[..., Any], frozenset[str] | None] = WeakKeyDi
 """Parameters of functions that were asked about; weak, for a method holds on to what it closes over."""
 
 
+_UNKNOWN: frozenset[str] = frozenset(["not asked about yet"])
+
+
 def accepts(function: Callable[..., Any], name: str) -> bool:
     """Whether a function takes a keyword.
 
@@ -18,9 +21,9 @@ def accepts(function: Callable[..., Any], name: str) -> bool:
     handed what it does not know.
     """
     plain = getattr(function, "__func__", function)
-    if plain not in _known:
-        _known[plain] = _parameters_of(plain)
-    accepted = _known[plain]
+    accepted = _known.get(plain, _UNKNOWN)
+    if accepted is _UNKNOWN:
+        accepted = _known[plain] = _parameters_of(plain)
     return accepted is None or name in accepted
 
 

@@ -6,11 +6,11 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -19,13 +19,12 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.hooks import RemovableHandle
 
-from drivetrain import optimization, results
+from drivetrain import optimization
 from drivetrain.accelerator import make_accelerator
 from drivetrain.arguments import IntervalStrategy, TrainingArguments
 from drivetrain.callbacks import CallbackHandler, TrainerCallback
 from drivetrain.callbacks.defaults import Callback, callbacks_of
 from drivetrain.callbacks.reporting import ReporterCallback
-from drivetrain.checkpoint import contents, resuming
 from drivetrain.checkpoint.layout import step_of
 from drivetrain.checkpoint.random_state import seed_by
 from drivetrain.checkpoint.saving import CheckpointSaver
@@ -40,10 +39,12 @@ from drivetrain.data.columns import (
 from drivetrain.data.devices import to_device, to_float32
 from drivetrain.features import features_of
 from drivetrain.hooks import Hooks, implements_hooks
+from drivetrain.later import Later
 from drivetrain.loop.batch_size import note_stage, run_with_fitting_batch_size
 from drivetrain.loop.engine import find_metric
 from drivetrain.loop.evaluation import EvaluationLoop, check_metrics_function, predict_batch
 from drivetrain.loop.evaluation_weights import EvaluationWeights
+from drivetrain.loop.operations import OperationsCounter
 from drivetrain.loop.plan import InitialValues, initial_values
 from drivetrain.loop.preparation import (
     choose_checkpoint,
@@ -87,6 +88,14 @@ from drivetrain.state import ExportableState, TrainerControl, TrainerState, is_e
 from drivetrain.trials import apply_trial, takes_trial
 from drivetrain_registry import UsageError
 
+if TYPE_CHECKING:
+    from drivetrain import results
+    from drivetrain.checkpoint import contents, resuming
+else:
+    results = Later("drivetrain.results")
+    contents = Later("drivetrain.checkpoint.contents")
+    resuming = Later("drivetrain.checkpoint.resuming")
+
 logger = logging.getLogger(__name__)
 
 _output_hooks: WeakKeyDictionary[nn.Module, RemovableHandle] = WeakKeyDictionary()
@@ -124,6 +133,7 @@ class Trainer:
 
     model_accepts_loss_kwargs: bool
     _found_loss_kwargs: bool | None = None
+    _operations: OperationsCounter | None = None
 
     def __init__(
         self,
@@ -284,28 +294,32 @@ class Trainer:
         """
         if not model.training:
             model.train()
-        inputs = self.hooks.alter("alter_batch", "batch", batch=self._prepare_inputs(inputs))
-        counted: dict[str, Any] = {"num_items_in_batch": num_items_in_batch}
+        hooks, inputs = self.hooks, self._prepare_inputs(inputs)
+        if "alter_batch" in hooks.heard:
+            inputs = hooks.alter("alter_batch", "batch", batch=inputs)
         takes_count = accepts(self.compute_loss, "num_items_in_batch")
-        kwargs = counted if takes_count else {}
+        kwargs: dict[str, Any] = {"num_items_in_batch": num_items_in_batch} if takes_count else {}
         loss: torch.Tensor
         with self.compute_loss_context_manager():
-            if self.hooks.is_heard("alter_loss"):
+            if "alter_loss" in hooks.heard:
                 loss, outputs = self.compute_loss(model, inputs, return_outputs=True, **kwargs)
-                loss = self.hooks.alter("alter_loss", "loss", loss=loss, outputs=outputs)
+                loss = hooks.alter("alter_loss", "loss", loss=loss, outputs=outputs)
             else:
                 loss = self.compute_loss(model, inputs, **kwargs)
+        computed = loss
         if not takes_count or not self._loss_is_normalized(num_items_in_batch):
-            share = self.current_loss_share
-            if share is None:
-                loss = loss / self.current_gradient_accumulation_steps
-            elif share.is_nothing:  # the mean over no labels is no number, and would spoil the gradients
+            share, num_batches = self.current_loss_share, self.current_gradient_accumulation_steps
+            if share is not None and share.is_nothing:
+                # The mean over no labels is no number, and would spoil the gradients.
                 return torch.zeros_like(loss.detach())
-            else:
+            if share is not None:
                 loss = share.of(loss)
+            elif num_batches > 1:  # autograd would go through a division by one, too
+                loss = loss / num_batches
         with self.precision.scaled(loss) as scaled:
             self.strategy.backward(scaled)
-        return loss.detach()
+        # A copy of what the model returned: it may compute its next loss into the same memory (CUDA graphs).
+        return loss.detach().clone() if loss is computed else loss.detach()
 
     def compute_loss(
         self,
@@ -797,19 +811,9 @@ class Trainer:
         Six for each token and parameter that is no embedding (arXiv 2001.08361, section 2.1), for a
         model that counts its parameters as transformers' do; what the model says itself comes first.
         """
-        model = unwrap(self.model)
-        count = getattr(model, "floating_point_ops", None)
-        if callable(count):
-            return int(count(inputs))
-        name = getattr(model, "main_input_name", "input_ids")
-        tokens = inputs.get(name) if isinstance(inputs, Mapping) else None
-        return 6 * tokens.numel() * self._num_parameters_in_flos if tokens is not None else 0
-
-    @cached_property
-    def _num_parameters_in_flos(self) -> int:
-        """Counted once: walking a large model at every step is what makes it slow to step."""
-        count = getattr(unwrap(self.model), "num_parameters", None)
-        return int(count(exclude_embeddings=True)) if callable(count) else 0
+        if self._operations is None or self._operations.model is not self.model:
+            self._operations = OperationsCounter(self.model)
+        return self._operations.count(inputs)
 
     # -- the model hub, searches, and what published subclasses use -------------------------------------
 
@@ -967,10 +971,6 @@ class Trainer:
         else:
             self.log(logs)
 
-    def count_flos(self, inputs: Inputs) -> None:
-        """Add the operations of a micro-batch to those since the last log."""
-        self.current_flos += self.floating_point_ops(inputs)
-
     def store_flos(self) -> None:
         """Move the operations since the last log into the state."""
         self.state.total_flos += self.current_flos
@@ -1069,7 +1069,7 @@ class Trainer:
         self._column_filter = (
             ColumnFilter(model, self.label_names) if self.args.remove_unused_columns else None
         )
-        vars(self).pop("_num_parameters_in_flos", None)
+        self._operations = None
 
     def _note_loss_kwargs(self, model: nn.Module) -> None:
         """Note whether the model divides its loss itself, unless a subclass has said whether it does."""
@@ -1285,6 +1285,10 @@ class Trainer:
         """The callbacks, and the control, whose state checkpoints keep."""
         holders = [*self.callback_handler.callbacks, self.control]
         return [holder for holder in holders if is_exportable(holder)]
+
+
+PREDICTION_STEP = Trainer.prediction_step
+"""As it is written here: evaluations take a shortcut where nobody has put another in its place."""
 
 
 def make_output_dir(path: str) -> None:

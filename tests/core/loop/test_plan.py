@@ -87,3 +87,10 @@ def test_the_meter_counts_a_loss_that_is_not_finite_as_the_mean_of_the_others() 
     strict = LossMeter(skip_non_finite=False)
     strict.add(torch.tensor(float("nan")), 0)
     assert np.isnan(strict.take())
+
+
+def test_losses_of_several_formats_are_added_up_in_float32() -> None:
+    meter = LossMeter(skip_non_finite=True)
+    for loss in (torch.tensor(100_000), torch.tensor(2.0, dtype=torch.float16), torch.tensor(0.5)):
+        meter.add(loss, 0)
+    assert meter.take() == 100_002.5

@@ -7,10 +7,14 @@ import warnings
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader
+from torch.autograd import _profiler_enabled, profiler  # type: ignore[attr-defined]
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, MapDataPipe
 
 from drivetrain.data.seeds import SeededBatches, mix
 from drivetrain.data.streams import EnterableStream, is_followable, read_through
+
+_PROFILED_AS = "enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__"
+"""What PyTorch's iterator calls the loading of a batch, and what those who read a profile look for."""
 
 
 class EpochLoader(DataLoader[Any]):
@@ -72,8 +76,48 @@ class EpochLoader(DataLoader[Any]):
             # The number that PyTorch would draw of its own for the processes, were there no generator:
             # dropout and the like go on as they do beside any other loader.
             torch.empty((), dtype=torch.int64).random_()
+        if self._reads_here():
+            return BatchReader(self)
         with read_through(self, self.stream):
             return super().__iter__()
+
+    def _reads_here(self) -> bool:
+        """Whether batches are samples by index, and nothing but this process is needed to load them."""
+        is_here = self.num_workers == 0 and not self.pin_memory and self.batch_sampler is not None
+        return is_here and not isinstance(self.dataset, (IterableDataset, MapDataPipe))
+
+
+class BatchReader:
+    """The batches of a pass, read in this process.
+
+    PyTorch's own iterator announces each batch to profilers, also where there is none, which takes a
+    third of the instructions of loading a small batch (`benchmarks/loop.py`).
+    """
+
+    def __init__(self, loader: EpochLoader) -> None:
+        assert loader.batch_sampler is not None
+        self._batches = loader.batch_sampler
+        self._order = iter(self._batches)
+        self._dataset = loader.dataset
+        self._get_many = getattr(loader.dataset, "__getitems__", None)
+        self._collate = loader.collate_fn
+
+    def __iter__(self) -> BatchReader:
+        return self
+
+    def __len__(self) -> int:
+        return len(self._batches)  # type: ignore[arg-type]  # of a sampler that knows
+
+    def __next__(self) -> Any:
+        indices = next(self._order)
+        if not (profiler._is_profiler_enabled or _profiler_enabled()):
+            return self._read(indices)
+        with profiler.record_function(_PROFILED_AS):
+            return self._read(indices)
+
+    def _read(self, indices: list[int]) -> Any:
+        dataset, get_many = self._dataset, self._get_many
+        return self._collate(get_many(indices) if get_many else [dataset[index] for index in indices])
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,21 +35,29 @@ class Engine:
             self.trainer.model_wrapped.train()
         self.trainer.evaluation_weights.put_to_training()
 
-    def forward_backward(self, index: int, window: Window, is_last: bool) -> torch.Tensor:
+    def forward_backward(self, window: Window, index: int, is_last: bool) -> torch.Tensor:
         """Compute loss and gradients of a micro-batch through `Trainer.training_step`.
+
+        Args:
+            window: The micro-batches of the update.
+            index: Which of them.
+            is_last: The update comes next.
 
         Returns:
             The loss, a scalar tensor without gradients, as its share of the update's loss.
         """
-        trainer = self.trainer
-        batch = window.batches[index]
+        trainer, batch = self.trainer, window.batches[index]
         trainer.current_gradient_accumulation_steps = len(window.batches)
-        trainer.current_loss_share = window.shares[index] if window.shares else None
-        context = nullcontext() if is_last else trainer.strategy.accumulate(trainer.model_wrapped)
-        kwargs = {"num_items_in_batch": window.num_items} if self._step_counts_items else {}
-        with context:
-            loss: torch.Tensor = trainer.training_step(trainer.model_wrapped, batch, **kwargs)
-        trainer.count_flos(batch)
+        trainer.current_loss_share = window.share_of(index)
+        model = trainer.model_wrapped
+        counted = {"num_items_in_batch": window.num_items} if self._step_counts_items else {}
+        loss: torch.Tensor
+        if is_last:
+            loss = trainer.training_step(model, batch, **counted)
+        else:
+            with trainer.strategy.accumulate(model):
+                loss = trainer.training_step(model, batch, **counted)
+        trainer.current_flos += trainer.floating_point_ops(batch)
         return loss
 
     def clip_gradients(self) -> None:

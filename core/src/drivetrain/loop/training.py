@@ -72,7 +72,7 @@ class TrainingLoop:
         self.engine.zero_gradients()
         if self.start is not None:
             take_up(self, self.start)
-        trainer.emit("on_train_begin")
+        self.trainer.emit("on_train_begin")
         if trainer.args.eval_on_start and self.start is None:
             with contextlib.suppress(EvaluationInterrupted):  # the first update will not begin
                 self.evaluate(is_first_look=True)
@@ -80,9 +80,9 @@ class TrainingLoop:
             catch_up(self, self.start)
         for epoch in self.epochs():
             self.epoch, self.is_epoch_over = epoch, False
-            trainer.emit("on_epoch_begin")
+            self.trainer.emit("on_epoch_begin")
             self.run_epoch(epoch)
-            trainer.emit("on_epoch_end")
+            self.trainer.emit("on_epoch_end")
             self.is_epoch_over = True
             self.flow()
             if trainer.control.should_training_stop:
@@ -115,28 +115,30 @@ class TrainingLoop:
     def run_update(self, epoch: int, window: Window) -> None:
         """One optimizer update: forward and backward of each micro-batch, then a step."""
         trainer, engine = self.trainer, self.engine
+        emit = trainer.emit
         trainer.saver.poll()
-        trainer.emit("on_step_begin")
-        for index, is_last in window:
-            loss = engine.forward_backward(index, window, is_last)
+        emit("on_step_begin")
+        last = -1 if window.is_cut_short else len(window.batches) - 1
+        for index in range(len(window.batches)):
+            loss = engine.forward_backward(window, index, index == last)
             self.meter.add(loss, trainer.state.global_step - self.last_logged)
             self.batches_done += 1
-            if not is_last:
-                trainer.emit("on_substep_end")
+            if index != last:
+                emit("on_substep_end")
                 if self.is_stopping():
                     return
         if window.is_cut_short:
             return
         engine.clip_gradients()
-        trainer.emit("on_pre_optimizer_step")
+        emit("on_pre_optimizer_step")
         engine.step_optimizer()
-        trainer.emit("on_optimizer_step")
+        emit("on_optimizer_step")
         engine.step_schedule()
         engine.zero_gradients()
         trainer.state.global_step += 1
         self.updates_done += 1
         trainer.state.epoch = epoch + self.batches_done / self.plan.batches_per_epoch
-        trainer.emit("on_step_end")
+        emit("on_step_end")
         self.flow()
 
     def windows(self, epoch: int, start_batch: int) -> Iterator[Window]:
@@ -272,5 +274,5 @@ class TrainingLoop:
         trainer.saver.finish()
         trainer.evaluation_weights.put_to_use()
         trainer.finish_training()
-        trainer.emit("on_train_end")
+        self.trainer.emit("on_train_end")
         return TrainOutput(state.global_step, train_loss, metrics)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drivetrain.signatures import accepted
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from drivetrain.trainer import Trainer
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """The micro-batches of one update.
 
     Attributes:
@@ -33,27 +31,24 @@ class Window:
     shares: list[LossShare] | None
     is_cut_short: bool
 
-    def __iter__(self) -> Iterator[tuple[int, bool]]:
-        """The number of each micro-batch, and whether the update comes after it."""
-        last = len(self.batches) - 1
-        for index in range(len(self.batches)):
-            yield index, index == last and not self.is_cut_short
+    def share_of(self, index: int) -> LossShare | None:
+        """What the loss of one micro-batch counts for, if that is known."""
+        return self.shares[index] if self.shares else None
 
 
 def windows_of_epoch(
     trainer: Trainer, plan: LoopPlan, batches: Iterator[Any], start_batch: int
 ) -> Iterator[Window]:
     """The windows of a pass from a batch on; fewer than planned if the data runs dry."""
+    device = accepted(trainer.get_batch_samples, device=trainer.args.device)
     for start in range(start_batch, plan.batches_per_epoch, plan.accumulation):
         wanted = plan.batches_at(start)
-        device = accepted(trainer.get_batch_samples, device=trainer.args.device)
         collected, num_items = trainer.get_batch_samples(batches, wanted, **device)
         if not collected:
             return
         # The data's last window may be planned smaller; short of its own plan it has run dry.
-        yield Window(
-            collected, num_items, trainer.loss_shares(collected), is_cut_short=len(collected) < wanted
-        )
+        is_cut_short = len(collected) < wanted
+        yield Window(collected, num_items, trainer.loss_shares(collected), is_cut_short)
 
 
 def collect_batches(batches: Iterator[Any], num_batches: int) -> list[Any]:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
+_NOTHING: nullcontext[None] = nullcontext()
+"""One for all: it is entered for each micro-batch."""
+
+
 class PrecisionPlugin(Plugin):
     """Decides in which number format a run computes. By default: in that of the parameters.
 
@@ -34,7 +38,7 @@ class PrecisionPlugin(Plugin):
 
     def autocast(self, device: torch.device, cache_enabled: bool = True) -> AbstractContextManager[Any]:
         """The context in which the forward pass and the loss are computed."""
-        return nullcontext()
+        return _NOTHING
 
     def scale(self, loss: torch.Tensor) -> torch.Tensor:
         """The loss to call ``backward`` on; a scalar tensor."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 from drivetrain.plugin.part import Plugin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import torch
     from torch import nn
     from torch.optim import Optimizer
+
+
+_NOTHING: nullcontext[None] = nullcontext()
+"""One for all: it is entered for each micro-batch."""
 
 
 class StrategyPlugin(Plugin):
@@ -68,7 +73,7 @@ class StrategyPlugin(Plugin):
 
     def accumulate(self, model: nn.Module) -> AbstractContextManager[Any]:
         """The context of a backward pass that is not the last before an update."""
-        return nullcontext()
+        return _NOTHING
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         """Compute the gradients of a scalar loss."""
@@ -76,6 +81,12 @@ class StrategyPlugin(Plugin):
 
     def clip_gradients(self, parameters: Iterable[torch.Tensor], max_norm: float) -> torch.Tensor:
         """Scale gradients so that their total 2-norm is at most ``max_norm``; return the norm."""
-        from torch.nn.utils import clip_grad_norm_
+        return _torch_clip()(parameters, max_norm)
 
-        return clip_grad_norm_(parameters, max_norm)
+
+@functools.cache
+def _torch_clip() -> Callable[..., torch.Tensor]:
+    """Torch's function, imported when it is first needed: the names of plugins are listed without torch."""
+    from torch.nn.utils import clip_grad_norm_
+
+    return clip_grad_norm_
