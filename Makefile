@@ -12,6 +12,7 @@ PYTEST_ARGS ?=
 KILLS ?= 3000
 SEED ?=
 JOBS ?= 2
+BENCH ?= all
 V ?=
 
 VENV := .venv
@@ -39,7 +40,7 @@ test test-fast: export OMP_NUM_THREADS := 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fast torture lint format wheels clean
+.PHONY: help demo test test-fast torture bench lint format wheels clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +62,9 @@ test-fast: $(STAMPS)/test ## Run the tests that take no installs and no whole tr
 
 torture: $(STAMPS)/test ## Kill training 3,000 times, a quarter of an hour: KILLS=500 SEED=7 ...
 	@$(BIN)/python tests/e2e/crashes/torture.py --kills $(KILLS) --jobs $(JOBS) $(if $(SEED),--seed $(SEED))
+
+bench: $(STAMPS)/bench ## Measure trainers side by side, an hour: BENCH=loop ARGS=--quick ...
+	@$(BIN)/python benchmarks $(BENCH) $(ARGS)
 
 lint: $(STAMPS)/lint ## Check style, types and the direction of imports.
 	$(SAY) 'ruff, mypy, import-linter (20 s)'
@@ -130,6 +134,11 @@ $(STAMPS)/demo: requirements/demo.txt $(STAMPS)/base
 $(STAMPS)/test: requirements/test.txt requirements/demo.txt requirements/examples.txt $(STAMPS)/plugins-all
 	$(SAY) 'Installing what the tests need (20 s)'
 	@$(INSTALL) -r requirements/test.txt
+	@touch $@
+
+$(STAMPS)/bench: requirements/bench.txt requirements/demo.txt $(STAMPS)/base
+	$(SAY) 'Installing the trainers to compare with (1 min)'
+	@$(INSTALL) -r requirements/bench.txt
 	@touch $@
 
 $(STAMPS)/lint: requirements/lint.txt $(STAMPS)/base
