@@ -53,9 +53,8 @@ class Asked:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._process.communicate(
-                timeout=SECONDS_TO_END
-            )  # nobody asks any more: it tidies up and ends
+            # Nobody asks any more: it tidies up and ends.
+            self._process.communicate(timeout=SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()

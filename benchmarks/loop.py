@@ -19,7 +19,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from comparison import Comparison, Goal
+from comparison import LEFT_OUT, Comparison, Goal
 from progress import show
 from trainers import BareLoop, BareLoopOneGroup, find_subjects
 
@@ -58,21 +58,23 @@ TIMINGS = (
 
 
 def measure(quick: bool) -> list[Comparison]:
-    """Measure all of it; quick: few updates of two trainers are counted, and a few turns of all timed."""
+    """Measure all of it; quick: few updates and turns of the bare loop and ours."""
     names, missing = find_subjects()
+    if quick:
+        missing |= dict.fromkeys(names[2:], LEFT_OUT)
     tasks = dict(list(TASKS.items())[:1]) if quick else TASKS
     few, many = (2, 6) if quick else (20, 120)
     counted = names[:2] if quick else [*names, BareLoopOneGroup.name]
     comparisons = []
-    if has_valgrind():
-        counts = count("instructions", counted, list(tasks), few, many)
-        comparisons += compare_counts("instructions", counts, tasks, missing, INSTRUCTIONS_NOTE)
-    else:
-        comparisons += compare_counts("instructions", {}, tasks, missing, NO_VALGRIND_NOTE)
+    counts, note = {}, QUICK_NOTE if quick else NO_VALGRIND_NOTE
+    if has_valgrind() and not quick:
+        counts, note = count("instructions", counted, list(tasks), few, many), INSTRUCTIONS_NOTE
+    comparisons += compare_counts("instructions", counts, tasks, missing, note)
     counts = count("bytecodes", counted, list(tasks), few, many)
     comparisons += compare_counts("bytecodes", counts, tasks, missing, BYTECODES_NOTE)
     for timing in TIMINGS[1:2] if quick else TIMINGS:
-        comparisons += time_turns(timing, names, missing, num_rounds=3 if quick else 60)
+        timed = names[:2] if quick else names
+        comparisons += time_turns(timing, timed, missing, num_rounds=3 if quick else 60)
     return comparisons
 
 
@@ -84,6 +86,7 @@ INSTRUCTIONS_NOTE = (
     "loop keeps weight decay off biases and norms, as all others do, so its optimizer has two groups of "
     "parameters; one group costs less, by what 'bare loop with one group' shows."
 )
+QUICK_NOTE = "Not measured in a quick run: to start anything under valgrind takes half a minute."
 NO_VALGRIND_NOTE = "Not measured: valgrind is not installed (`apt install valgrind`)."
 BYTECODES_NOTE = (
     "Bytecodes that Python executes, counted with `sys.settrace`: needs nothing installed and does not "
