@@ -15,10 +15,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from asking import Asked
 from comparison import LEFT_OUT, Comparison, Goal
 from progress import show
 from trainers import BareLoop, BareLoopOneGroup, find_subjects
@@ -200,15 +201,17 @@ def time_turns(
     with ExitStack() as stack:
         show(f"time of an update, {timing.title}: starting")
         folder = stack.enter_context(tempfile.TemporaryDirectory())
+        num_updates = str(timing.num_updates)
         trainers = {
-            name: stack.enter_context(closing(WaitingTrainer(name, timing, folder))) for name in names
+            name: stack.enter_context(Asked(SCRIPT, "turns", folder, num_updates, name, timing.task))
+            for name in names
         }
         for name in names * 2:  # imports, then what the first updates take longer
-            trainers[name].take_turn()
+            trainers[name].ask()
         for number in range(num_rounds):
             show(f"time of an update, {timing.title}: round {number + 1} of {num_rounds}")
             for name in names if number % 2 == 0 else names[::-1]:
-                took[name].append(trainers[name].take_turn())
+                took[name].append(trainers[name].ask())
     return [
         Comparison(
             title=f"{clock} time of an update, {timing.title}",
@@ -224,38 +227,3 @@ def time_turns(
         )
         for index, (clock, note) in enumerate((("CPU", CPU_NOTE), ("Wall", WALL_NOTE)))
     ]
-
-
-class WaitingTrainer:
-    """A process that trains a turn whenever it is asked to, and waits in between."""
-
-    def __init__(self, name: str, timing: Timing, folder: str) -> None:
-        self.name = name
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (open as long as the process)
-        self.process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), "turns", folder, str(timing.num_updates), name, timing.task],
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-        )
-
-    def take_turn(self) -> list[float]:
-        """Have it go on; return the seconds of the processor and of the clock that it took."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            self.errors.seek(0)
-            raise RuntimeError(f"{self.name} failed:\n{self.errors.read()[-3000:]}")
-        seconds: list[float] = json.loads(answer)
-        return seconds
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.communicate()
-        self.errors.close()

@@ -116,7 +116,7 @@ class Hooks:
         errors: list[Exception] = []
         for implementation in reversed(self._callers[hook].get_hookimpls()):
             try:
-                implementation.function(*(known[argument] for argument in implementation.argnames))
+                _listener(implementation)(known)
             except Exception as error:
                 errors.append(error)
                 owner = type(implementation.plugin).__name__
@@ -139,7 +139,7 @@ class Hooks:
             return value
         for implementation in reversed(self._callers[hook].get_hookimpls()):
             known = {"trainer": self._trainer, **details, name: value}
-            result = implementation.function(*(known[argument] for argument in implementation.argnames))
+            result = _listener(implementation)(known)
             value = value if result is None else result
         return value
 

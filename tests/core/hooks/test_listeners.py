@@ -200,3 +200,20 @@ def test_a_part_that_is_falsy_listens_in_every_run() -> None:
     trainer.train()
     trainer.train()
     assert next(part for part in trainer.hooks.parts if isinstance(part, Empty)).num_steps == 4
+
+
+def test_that_holds_for_what_is_altered_and_for_what_is_called_one_by_one() -> None:
+    seen: list[str] = []
+
+    class Optional(Plugin):
+        @hookimpl
+        def alter_loss(self, loss: Any, outputs: Any = None) -> None:
+            seen.append("outputs" if outputs is not None else "nothing")
+
+        @hookimpl
+        def on_run_end(self, outcome: str = "nobody said") -> None:
+            seen.append(outcome)
+
+    register("plugin", "optional_too", Optional)
+    make_trainer(plugins=["optional_too"], max_steps=1).train()
+    assert seen == ["outputs", "finished"]

@@ -113,10 +113,10 @@ class TrainingArguments(
 ):
     """Everything that a run can be told, with the published names, defaults and meaning.
 
-    Each theme has its fields in a file of its own in this package, and no methods, which would take
-    longer to make than all else that is done when the arguments are imported. All values, and every part that
-    they name, are checked when an instance is made. Older spellings (`OLD_SPELLINGS`) are taken as
-    keywords, and what they are called today is said.
+    Each theme has its fields in a file of its own in this package, as a dataclass without generated
+    methods: to make those for each would take longer than all else when the arguments are imported. All
+    values, and every part that they name, are checked when an instance is made. Older spellings
+    (`OLD_SPELLINGS`) are taken as keywords, and what they are called today is said.
 
     Raises:
         drivetrain_registry.RegistryError: The one problem is a name that leads to no usable part.

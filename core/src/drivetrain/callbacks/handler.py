@@ -239,9 +239,7 @@ def _listener_hook(event: str) -> Callable[..., None]:
     else:
 
         def hook(self: CallbackListener) -> None:  # type: ignore[misc]
-            trainer = self.trainer
-            handler = trainer.callback_handler
-            trainer.control = handler.call_event(event, trainer.args, trainer.state, trainer.control)
+            self.trainer.control = _call(event, self.trainer)
 
     hook.__name__ = event
     return hookimpl(hook)

@@ -245,8 +245,6 @@ def predict_batch(
 ) -> Predicted:
     """Loss, outputs and labels of a batch, each None if there is none; see `Trainer.prediction_step`."""
     loss, outputs, labels = BatchPredictor(trainer, model, prediction_loss_only, ignore_keys)(inputs)
-    return (
-        None if loss is None else loss.clone(),
-        outputs,
-        labels,
-    )  # the model may have one for all batches
+    if loss is not None:
+        loss = loss.clone()  # the model may have one tensor for all batches
+    return loss, outputs, labels
