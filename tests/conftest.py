@@ -13,16 +13,23 @@ from pathlib import Path
 import pytest
 
 from drivetrain_registry import Entry, Registry, discover
+from drivetrain_registry.kinds import REPORTER
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECTS = [*REPOSITORY.glob("plugins/*/pyproject.toml"), *REPOSITORY.glob("contrib/*/pyproject.toml")]
 OUR_PLUGINS = {f"drivetrain-{project.parent.name}" for project in PROJECTS} - {"drivetrain-template"}
+WITH_DRIVETRAIN = ("drivetrain-torch", "drivetrain-tensorboard")
 
 
 @pytest.fixture(scope="session")
 def our_entries() -> list[Entry]:
     """The names that this repository's own plugins offer."""
     return [entry for entry in discover() if entry.distribution in OUR_PLUGINS]
+
+
+def is_tracker(entry: Entry) -> bool:
+    """Whether it is a reporter that `drivetrain` does not install by itself."""
+    return entry.kind == REPORTER and entry.distribution not in WITH_DRIVETRAIN
 
 
 @pytest.fixture(autouse=True)
@@ -32,10 +39,13 @@ def isolated_registry(
     """The default registry, made anew for each test: what a test registers is gone after it.
 
     It knows this repository's plugins, whatever else is installed, unless the test asks for the
-    fixture `installed_plugins`.
+    fixture `installed_plugins`. Trackers are known to their own tests only: `report_to="all"` is the default,
+    and every run would be reported to all that need no key.
     """
     sees_all = "installed_plugins" in request.fixturenames
-    registry = Registry() if sees_all else Registry(our_entries)
+    is_of_plugin = request.path.is_relative_to(REPOSITORY / "tests" / "plugins")
+    entries = our_entries if is_of_plugin else [entry for entry in our_entries if not is_tracker(entry)]
+    registry = Registry() if sees_all else Registry(entries)
     monkeypatch.setattr("drivetrain_registry.registry._default", registry)
     return registry
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from drivetrain.metrics import TrainOutput as TrainOutput
     from drivetrain.metrics import speed_metrics as speed_metrics
     from drivetrain.optimization import get_scheduler as get_scheduler
+    from drivetrain.plugin.image import Image as Image
     from drivetrain.search import BestRun as BestRun
     from drivetrain.search import HPSearchBackend as HPSearchBackend
     from drivetrain.search import default_compute_objective as default_compute_objective
@@ -79,6 +80,7 @@ _HOMES = {
     "HfArg": "drivetrain.arguments.parser",
     "HfArgumentParser": "drivetrain.arguments.parser",
     "HubStrategy": "drivetrain.arguments",
+    "Image": "drivetrain.plugin.image",
     "IntervalStrategy": "drivetrain.arguments",
     "LabelSmoother": "drivetrain.losses",
     "PREEMPTED_EXIT_CODE": "drivetrain.loop.interruption",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from drivetrain.plugin.part import Plugin
+from drivetrain.plugin.reporter import CallbackReporter
 from drivetrain.plugin.scheduler import SchedulerPlugin
 from drivetrain.signature_options import given, make_options, parameters_of
 from drivetrain_registry.kinds import OPTIMIZER, REPORTER, SCHEDULER, Kind
@@ -20,6 +21,8 @@ def adapt(kind: Kind, part: object) -> type[Plugin] | None:
         return _named(adapt_optimizer(part), part)
     if kind == SCHEDULER and inspect.isfunction(part):
         return _named(_adapt_schedule(part), part)
+    if kind == REPORTER and isinstance(part, type) and _is_callback(part):
+        return _named(_adapt_callback(part), part)
     return None
 
 
@@ -28,9 +31,21 @@ def describe(kind: Kind, base: type[Plugin]) -> str:
     accepted = {
         OPTIMIZER: ", or a subclass of torch.optim.Optimizer",
         SCHEDULER: ", or a function of optimizer, num_warmup_steps and num_training_steps",
-        REPORTER: "",
+        REPORTER: ", or a callback class",
     }
     return f"it takes a subclass of drivetrain.plugin.{base.__name__}{accepted.get(kind, '')}"
+
+
+def _is_callback(cls: type) -> bool:
+    return all(callable(getattr(cls, event, None)) for event in ("on_train_begin", "on_log"))
+
+
+def _adapt_callback(cls: type) -> type[CallbackReporter]:
+    class Adapted(CallbackReporter):
+        __doc__ = cls.__doc__
+        callback_class = cls
+
+    return Adapted
 
 
 def _is_optimizer(cls: type) -> bool:

@@ -22,6 +22,7 @@ are its `TrainingArguments`, `TrainerState` and `TrainerControl`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,11 @@ def alter_logs(trainer: Trainer, logs: dict[str, Any]) -> dict[str, Any] | None:
     """
 
 
+@hookspec
+def on_report(trainer: Trainer, values: Mapping[str, Any]) -> None:
+    """`Trainer.report` was given values that go to the reporters, and into no log."""
+
+
 # -- stages: what a whole training, evaluation or prediction took ------------------------------------
 
 
@@ -158,6 +164,16 @@ def on_step_begin(
     trainer: Trainer, args: TrainingArguments, state: TrainerState, control: TrainerControl
 ) -> None:
     """An update begins; its micro-batches are at hand."""
+
+
+@hookspec
+def on_backward_begin(trainer: Trainer) -> None:
+    """The loss of a training micro-batch is computed; its gradients are next."""
+
+
+@hookspec
+def on_backward_end(trainer: Trainer) -> None:
+    """The gradients of a training micro-batch are computed."""
 
 
 @hookspec

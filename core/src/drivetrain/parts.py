@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from drivetrain.plugin.hub import HubPlugin
 from drivetrain.plugin.optimizer import OptimizerPlugin
-from drivetrain.plugin.options import read_options
+from drivetrain.plugin.options import parse_options, read_options
 from drivetrain.plugin.part import Plugin
 from drivetrain.plugin.precision import PrecisionPlugin
 from drivetrain.plugin.reporter import ReporterPlugin
@@ -77,6 +77,10 @@ def check_parts(args: TrainingArguments, *, ask: bool = True) -> PartProblems:
     """
     found = PartProblems()
     made: list[Plugin] = []
+    try:
+        _reporter_options(args)
+    except UsageError as error:
+        found.errors.append(error)
     for make in _makers(args, with_features=ask):
         try:
             part = make()
@@ -130,7 +134,7 @@ def _makers(args: TrainingArguments, with_features: bool) -> Iterator[Any]:
     yield lambda: load_precision(args)
     yield lambda: load_optimizer(args)
     yield lambda: load_scheduler(args)
-    for name in args.reporter_names:
+    for name in dict.fromkeys([*args.reporter_names, *_names_with_options(args)]):
         if name != "all":
             yield lambda name=name: load_reporter(args, name)
     from drivetrain.features import features_of  # which loads parts, too
@@ -206,8 +210,43 @@ def _choose_strategy(args: TrainingArguments) -> tuple[str, str]:
 
 
 def load_reporter(args: TrainingArguments, name: str) -> ReporterPlugin:
-    """One of the reporters that `report_to` names."""
-    return _make(ReporterPlugin, REPORTER, name, args, "report_to")
+    """One of the reporters that `report_to` names, with its options in `reporter_args`."""
+    given = _reporter_options(args).get(name)
+    return _make(ReporterPlugin, REPORTER, name, args, "report_to", "reporter_args", given)
+
+
+def _names_with_options(args: TrainingArguments) -> list[str]:
+    """Reporters that are there because of "all", and that are told how to report."""
+    try:
+        return list(_reporter_options(args))
+    except UsageError:  # which is said already
+        return []
+
+
+def _reporter_options(args: TrainingArguments) -> Mapping[str, Any]:
+    """Options of reporters, by reporter.
+
+    Raises:
+        UsageError: They are no options by reporter, or those of one that is not named.
+    """
+    given = args.reporter_args or {}
+    by_name = parse_options(given, option="reporter_args") if isinstance(given, str) else given
+    if not isinstance(by_name, Mapping):
+        raise UsageError(
+            f"`reporter_args`: {given!r} is no dict of options by reporter. "
+            "Type reporter_args={'wandb': {'tags': ['first']}}, say."
+        )
+    named = set(args.reporter_names)
+    if "all" in named:
+        named = named - {"all"} | set(default_registry().names(REPORTER))
+    strange = [name for name in by_name if name not in named]
+    if strange:
+        raise UsageError(
+            f"`reporter_args`: {', '.join(map(repr, strange))} is not among what `report_to` names, which is "
+            f"{', '.join(sorted(named)) or 'nobody'}. Type reporter_args={{'wandb': {{'tags': ['first']}}}}, "
+            "say, with names that are in `report_to`."
+        )
+    return by_name
 
 
 def load_searcher(

@@ -6,11 +6,11 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -91,6 +91,7 @@ from drivetrain_registry import UsageError
 if TYPE_CHECKING:
     from drivetrain import results
     from drivetrain.checkpoint import contents, resuming
+    from drivetrain.features.measurements import Measurements
 else:
     results = Later("drivetrain.results")
     contents = Later("drivetrain.checkpoint.contents")
@@ -317,7 +318,7 @@ class Trainer:
             elif num_batches > 1:  # autograd would go through a division by one, too
                 loss = loss / num_batches
         with self.precision.scaled(loss) as scaled:
-            self.strategy.backward(scaled)
+            self.compute_gradients(scaled)
         # A copy of what the model returned: it may compute its next loss into the same memory (CUDA graphs).
         return loss.detach().clone() if loss is computed else loss.detach()
 
@@ -720,6 +721,15 @@ class Trainer:
         self.state.log_history.append({**logs, "step": self.state.global_step})
         self.emit("on_log", logs=logs)
 
+    def report(self, values: Mapping[str, Any]) -> None:
+        """Send values to the reporters at the current update, and into no log.
+
+        Args:
+            values: Numbers, texts, and pictures (`drivetrain.Image`) by name, as the reporters show it:
+                ``{"eval/attention": Image.of(figure)}``.
+        """
+        self.hooks.call("on_report", values=values)
+
     def save_model(self, output_dir: str | Path | None = None, _internal_call: bool = False) -> None:
         """Write the model, the processing class and the arguments, so that they can be loaded again.
 
@@ -1021,6 +1031,28 @@ class Trainer:
             CheckpointWriteError: It could not be written, and ``save_on_error`` says to stop.
         """
         self.saver.wait()
+
+    def compute_gradients(self, loss: torch.Tensor, **options: Any) -> None:
+        """The backward pass from a scaled loss, a scalar; parts are told when it begins and ends."""
+        hooks = self.hooks
+        if "on_backward_begin" in hooks.heard:
+            hooks.call("on_backward_begin")
+        self.strategy.backward(loss, **options)
+        if "on_backward_end" in hooks.heard:
+            hooks.call("on_backward_end")
+
+    @property
+    def measurements(self) -> Measurements | None:
+        """What measures the run, if it is reported or shown to anyone."""
+        for feature in self._features:
+            if feature.option == "report_to":
+                return cast("Measurements", feature)
+        return None
+
+    def reading_from_device(self) -> AbstractContextManager[None]:
+        """While the loop reads what was computed, for which it may have to wait: that time is measured."""
+        measurements = self.measurements
+        return nullcontext() if measurements is None else measurements.reading()
 
     def emit_as(self, state: TrainerState, event: str) -> None:
         """Tell of an event that belongs to an earlier state: a checkpoint that was written meanwhile."""

@@ -107,6 +107,7 @@ CANNOT_BE_SET_ALONE = {
     "fsdp",
     "load_best_model_at_end",
     "lr_scheduler_kwargs",
+    "reporter_args",
     "tpu_num_cores",
     "use_liger_kernel",
 }

@@ -65,10 +65,11 @@ def test_every_hook_is_called_in_a_run_that_does_everything(tmp_path: Path) -> N
     )
     trainer.train()
     trainer.predict(make_samples(4))
+    trainer.report({"a": 1.0})
     plugin = trainer.hooks.parts[-1]
     assert isinstance(plugin, Everything)
     assert set(HOOKS) - set(plugin.calls) == {"on_push_begin", "read_checkpoint", "on_stage_failed"}
-    assert plugin.calls[:10] == [
+    assert plugin.calls[:12] == [
         "on_init_end",
         "on_stage_begin",
         "alter_model",
@@ -78,11 +79,15 @@ def test_every_hook_is_called_in_a_run_that_does_everything(tmp_path: Path) -> N
         "on_step_begin",
         "alter_batch",
         "alter_loss",
+        "on_backward_begin",
+        "on_backward_end",
         "on_substep_end",
     ]
-    assert plugin.calls[10:18] == [
+    assert plugin.calls[12:22] == [
         "alter_batch",
         "alter_loss",
+        "on_backward_begin",
+        "on_backward_end",
         "on_pre_optimizer_step",
         "on_optimizer_step",
         "on_step_end",

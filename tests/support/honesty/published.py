@@ -164,5 +164,9 @@ OURS = {
     "save_on_error",
     "allow_partial_resume",
     "preemption_signals",
+    "project",
+    "reporter_args",
+    "reporter_errors",
+    "reporter_timeout",
 }
-"""Arguments that are nowhere published: the names of parts, and of checkpoints."""
+"""Arguments that are nowhere published: the names of parts, and of checkpoints and reporters."""

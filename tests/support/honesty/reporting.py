@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,46 @@ from honesty.processes import SECOND_MACHINE, SECOND_OF_MACHINE
 from honesty.table import Case, row, seen
 
 
+@dataclass
+class NotesOptions:
+    """Options of `Notes`."""
+
+    prefix: str = ""
+
+
 class Notes(ReporterPlugin):
     """Keeps what it is told."""
 
+    Options = NotesOptions
     names: list[str] = []
+    projects: list[str | None] = []
     values: list[dict[str, Any]] = []
 
     def open(self, run: Run) -> None:
         self.names.append(run.name)
+        self.projects.append(self.args.project)
 
     def log(self, values: Any, step: int) -> None:
-        self.values.append(dict(values))
+        self.values.append({self.options.prefix + name: value for name, value in values.items()})
 
 
-NOTES = "honesty.reporting.Notes"
+class Full(ReporterPlugin):
+    """Writes to a full disk."""
+
+    def log(self, values: Any, step: int) -> None:
+        raise OSError("the disk is full")
+
+
+class Stuck(ReporterPlugin):
+    """Does not come back until it is let go."""
+
+    is_free = threading.Event()
+
+    def log(self, values: Any, step: int) -> None:
+        self.is_free.wait()
+
+
+NOTES, FULL, STUCK = (f"honesty.reporting.{name}" for name in ("Notes", "Full", "Stuck"))
 
 
 class Inputs(Net):
@@ -86,14 +114,57 @@ def run_name(case: Case) -> None:
     assert Notes.names == ["plain", "first"]
 
 
+@row("project", "birds", report_to=NOTES)
+def project(case: Case) -> None:
+    Notes.projects.clear()
+    case.plain().train()
+    case.changed().train()
+    assert Notes.projects == [None, "birds"]
+
+
+@row("reporter_args", {NOTES: {"prefix": "a/"}}, report_to=NOTES)
+def reporter_args(case: Case) -> None:
+    Notes.values.clear()
+    case.changed().train()
+    assert any("a/train/loss" in values for values in Notes.values)
+    with pytest.raises(ValueError, match=r"`reporter_args`: 'prefxi' is no option of .* 'prefix'"):
+        make_args(report_to=NOTES, reporter_args={NOTES: {"prefxi": "a/"}})
+    with pytest.raises(
+        ValueError, match=r"`reporter_args`: 'wandb' is not among what `report_to` names"
+    ):
+        make_args(report_to=NOTES, reporter_args="wandb={'tags': ['first']}")
+
+
+@row("reporter_errors", "raise", report_to=FULL)
+def reporter_errors(case: Case) -> None:
+    assert case.plain().train().global_step == 6
+    with pytest.raises(OSError, match="the disk is full"):
+        case.changed().train()
+
+
+@row("reporter_timeout", 0.2, report_to=STUCK)
+def reporter_timeout(case: Case) -> None:
+    Stuck.is_free.clear()
+    with case.caplog.at_level(logging.WARNING):
+        assert case.changed().train().global_step == 6
+    assert "The reporter 'honesty.reporting.Stuck' is not done 0.2 s after the run" in case.caplog.text
+    Stuck.is_free.set()
+    case.caplog.clear()
+    with case.caplog.at_level(logging.WARNING):
+        case.plain().train()
+    assert "is not done" not in case.caplog.text
+
+
 @row("disable_tqdm", False)
 def disable_tqdm(case: Case) -> None:
     case.plain().train()
     printed = case.capsys.readouterr()
     assert "'loss': " in printed.out
-    assert "%|" not in printed.err
+    assert "step " not in printed.err
     case.changed().train()
-    assert "100%|" in case.capsys.readouterr().err
+    shown = case.capsys.readouterr()  # no terminal: lines instead of bars
+    assert "'loss': " not in shown.out
+    assert ": loss " in shown.err
 
 
 @row("debug", "underflow_overflow", model=Broken)
@@ -135,6 +206,10 @@ ROWS = [
     logging_dir,
     report_to,
     run_name,
+    project,
+    reporter_args,
+    reporter_errors,
+    reporter_timeout,
     disable_tqdm,
     seen(
         "include_num_input_tokens_seen",

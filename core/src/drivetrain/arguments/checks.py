@@ -31,7 +31,10 @@ _AT_LEAST_ONE = (
     "gradient_accumulation_steps",
     "ddp_timeout",
 )
-_NOT_NEGATIVE = ("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "eval_delay")
+_NOT_NEGATIVE = (
+    *("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "eval_delay"),
+    "reporter_timeout",
+)
 _WHOLE = ("warmup_steps", "dataloader_num_workers", "seed")
 _AT_LEAST_ONE_OR_NONE = (
     "save_total_limit",
@@ -63,7 +66,8 @@ def _check_numbers(args: TrainingArguments) -> Iterator[str]:
         value = getattr(args, name)
         if not isinstance(value, (int, float)) or not value >= 0:
             quotes = "without quotes: " if isinstance(value, str) else ""
-            yield f"`{name}`: {value!r} is no number from 0 up. Type {quotes}{name}=0.01, say."
+            example = 60 if name == "reporter_timeout" else 0.01
+            yield f"`{name}`: {value!r} is no number from 0 up. Type {quotes}{name}={example}, say."
     for name in _WHOLE:
         value = getattr(args, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
@@ -80,7 +84,16 @@ def _check_numbers(args: TrainingArguments) -> Iterator[str]:
     if isinstance(args.past_index, int) and args.past_index < -1:
         yield f"`past_index`: {args.past_index!r} is no index of an output. Type past_index=-1 for none."
     yield from _check_steps(args)
+    yield from _check_reporters(args)
     yield from _check_length(args)
+
+
+def _check_reporters(args: TrainingArguments) -> Iterator[str]:
+    if isinstance(args.report_to, list) and "none" in args.report_to and len(args.report_to) > 1:
+        yield (
+            f"`report_to`: {args.report_to!r} has 'none' beside names, and that means nobody. Leave it "
+            "out, or type report_to='none'."
+        )
 
 
 def _check_length(args: TrainingArguments) -> Iterator[str]:

@@ -189,6 +189,7 @@ def _compares_models(args: TrainingArguments) -> bool:
 _CHECKED_BY_NUMBER = frozenset(
     [
         *("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "eval_delay"),
+        "reporter_timeout",
         *("adam_beta1", "adam_beta2", "warmup_ratio", "label_smoothing_factor", "neftune_noise_alpha"),
         *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
         *(
@@ -210,7 +211,10 @@ _CHECKED_BY_NUMBER = frozenset(
 """Arguments whose type `drivetrain.arguments.checks` looks at together with their range."""
 
 _CHECKED_BY_PART = frozenset(
-    ["optim_args", "optim_target_modules", "lr_scheduler_kwargs", "deepspeed", *_CHOICES]
+    [
+        *("optim_args", "optim_target_modules", "lr_scheduler_kwargs", "reporter_args", "deepspeed"),
+        *_CHOICES,
+    ]
 )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from drivetrain.arguments.choices import IntervalStrategy
-from drivetrain.arguments.fields import argument
+from drivetrain.arguments.fields import argument, argument_factory
 
 LOG_LEVELS = ("detail", "debug", "info", "warning", "error", "critical", "passive")
 """Names of log levels; ``detail`` is the earlier name of ``debug``."""
@@ -39,9 +40,29 @@ class LoggingArguments:
         "all", "Reporters by name, 'all' (every one that is installed and can be loaded), or 'none'."
     )
     run_name: str | None = argument(None, "What reporters call the run. By default: `output_dir`.")
+    project: str | None = argument(
+        None,
+        "The project (experiment, task group) that reporters put the run into. By default: their own.",
+    )
+    reporter_args: dict[str, Any] | str | None = argument_factory(
+        dict,
+        "Options of reporters, by reporter: {'wandb': {'tags': ['first']}}, each a dict or text as for "
+        "`optim_args`.",
+    )
+    reporter_errors: str = argument(
+        "continue",
+        "What an error in a reporter does: 'continue' logs it and goes on; 'raise' ends the run, and calls "
+        "reporters in the thread that trains.",
+        choices=("continue", "raise"),
+    )
+    reporter_timeout: float = argument(
+        60.0,
+        "Seconds that the reporters, together, are given at the end of a run to send what is left.",
+    )
     disable_tqdm: bool | None = argument(
         None,
-        "Print logs instead of showing progress bars. By default: if the log level is above warning.",
+        "Print logs on standard output instead of showing progress on standard error (bars on a terminal, "
+        "lines elsewhere). By default: if the log level is above warning.",
     )
     include_num_input_tokens_seen: str | bool = argument(
         False,

@@ -24,6 +24,7 @@ SILENT: Mapping[str, tuple[str, ...]] = {
     "logs and measurements": (
         *("log_level", "log_level_replica", "log_on_each_node", "logging_strategy", "logging_steps"),
         *("logging_first_step", "logging_nan_inf_filter", "logging_dir", "report_to", "run_name"),
+        *("project", "reporter_args", "reporter_errors", "reporter_timeout"),
         *("disable_tqdm", "include_num_input_tokens_seen", "include_tokens_per_second"),
         *("skip_memory_metrics", "debug", "profile"),
     ),

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 from drivetrain.hookspecs import hookimpl as hookimpl
 from drivetrain.plugin.adam import AdamOptions as AdamOptions
 from drivetrain.plugin.adam import AdamPlugin as AdamPlugin
+from drivetrain.plugin.command import CommandPlugin as CommandPlugin
+from drivetrain.plugin.forwarding import Forwarding as Forwarding
 from drivetrain.plugin.hub import HubPlugin as HubPlugin
 from drivetrain.plugin.imports import quietly as quietly
+from drivetrain.plugin.libraries import find_missing_library as find_missing_library
 from drivetrain.plugin.optimizer import OptimizerPlugin as OptimizerPlugin
 from drivetrain.plugin.optimizer import Purpose as Purpose
 from drivetrain.plugin.optimizer import refuse_given_twice as refuse_given_twice
@@ -34,11 +37,17 @@ from drivetrain.plugin.searcher import Search as Search
 from drivetrain.plugin.searcher import SearcherPlugin as SearcherPlugin
 from drivetrain.plugin.searcher import TrialResult as TrialResult
 from drivetrain.plugin.strategy import StrategyPlugin as StrategyPlugin
+from drivetrain.plugin.switches import find_unclear_switches as find_unclear_switches
+from drivetrain.plugin.switches import read_switch as read_switch
+from drivetrain.plugin.values import as_float as as_float
+from drivetrain.plugin.values import as_number as as_number
+from drivetrain.plugin.versions import read_versions as read_versions
 from drivetrain_registry import UsageError as UsageError
 
 if TYPE_CHECKING:
     from drivetrain.plugin.bare_optimizer import BareOptimizer as BareOptimizer
     from drivetrain.plugin.bare_optimizer import adapt_optimizer as adapt_optimizer
+    from drivetrain.plugin.image import Image as Image
     from drivetrain.plugin.layerwise import LayerwisePlugin as LayerwisePlugin
     from drivetrain.plugin.layerwise import StepsInBackward as StepsInBackward
     from drivetrain.plugin.targets import explain_useless_rank as explain_useless_rank
@@ -49,6 +58,7 @@ if TYPE_CHECKING:
 _ON_FIRST_USE = {
     "BareOptimizer": "bare_optimizer",
     "adapt_optimizer": "bare_optimizer",
+    "Image": "image",
     "LayerwisePlugin": "layerwise",
     "StepsInBackward": "layerwise",
     "explain_useless_rank": "targets",
@@ -56,7 +66,7 @@ _ON_FIRST_USE = {
     "split_groups": "targets",
     "target_problems": "targets",
 }
-"""Names whose modules import torch, which listing plugins and reading arguments do without."""
+"""Names whose modules import torch or NumPy, which listing plugins and reading arguments do without."""
 
 
 def __getattr__(name: str) -> Any:

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from drivetrain.testing.precision import PrecisionSuite as PrecisionSuite
     from drivetrain.testing.reporter import ReporterSuite as ReporterSuite
     from drivetrain.testing.scheduler import SchedulerSuite as SchedulerSuite
+    from drivetrain.testing.suite import PartSuite as PartSuite
 
 _HOMES = {
     "OptimizerSuite": "drivetrain.testing.optimizer",
+    "PartSuite": "drivetrain.testing.suite",
     "PrecisionSuite": "drivetrain.testing.precision",
     "ReporterSuite": "drivetrain.testing.reporter",
     "SchedulerSuite": "drivetrain.testing.scheduler",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,8 +63,9 @@ class ReporterSuite(PartSuite):
         raise NotImplementedError
 
     def name_part(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """`report_to`."""
-        return {"report_to": [self.name]}
+        """`report_to`, and `reporter_args` if there are options."""
+        named: dict[str, Any] = {"report_to": [self.name]}
+        return {**named, "reporter_args": {self.name: dict(options)}} if options else named
 
     def load_part(self, args: TrainingArguments) -> ReporterPlugin:
         """The reporter plugin."""
@@ -92,7 +94,7 @@ class ReporterSuite(PartSuite):
     def test_outcomes(self, tmp_path: Path, outcome: Outcome) -> None:
         """However the run ends, `close` does not raise, and what was logged before is there."""
         reporter = self.make(tmp_path)
-        reporter.open(_make_run(reporter.args))
+        _open(reporter, _make_run(reporter.args))
         reporter.log({"train/loss": 1.5}, 3)
         reporter.close(outcome)
         self._check_arrived(tmp_path, [(3, "train/loss", 1.5)])
@@ -108,7 +110,7 @@ class ReporterSuite(PartSuite):
     def test_odd_values(self, tmp_path: Path) -> None:
         """Values that are no ordinary number raise nothing, and do not keep others from arriving."""
         reporter = self.make(tmp_path)
-        reporter.open(_make_run(reporter.args))
+        _open(reporter, _make_run(reporter.args))
         for name, value in _ODD_VALUES.items():
             try:
                 reporter.log({name: value, "train/loss": 0.5}, 1)
@@ -126,7 +128,7 @@ class ReporterSuite(PartSuite):
         """A second run in the same folder does not clash with the first: its logs arrive, too."""
         for loss in (1.0, 2.0):
             reporter = self.make(tmp_path)
-            reporter.open(_make_run(reporter.args))
+            _open(reporter, _make_run(reporter.args))
             reporter.log({"train/loss": loss}, 1)
             reporter.close("finished")
         self._check_arrived(tmp_path, [(1, "train/loss", 2.0)])
@@ -135,7 +137,7 @@ class ReporterSuite(PartSuite):
         """It can be opened again after it was closed, as for an evaluation after training."""
         reporter = self.make(tmp_path)
         for step, loss in ((1, 1.0), (2, 0.5)):
-            reporter.open(_make_run(reporter.args, start_step=step - 1))
+            _open(reporter, _make_run(reporter.args, start_step=step - 1))
             reporter.log({"eval/loss": loss}, step)
             reporter.close("finished")
         self._check_arrived(tmp_path, [(1, "eval/loss", 1.0), (2, "eval/loss", 0.5)])
@@ -143,10 +145,29 @@ class ReporterSuite(PartSuite):
     def test_resumed_run(self, tmp_path: Path) -> None:
         """A run that begins at a later step is reported from there."""
         reporter = self.make(tmp_path)
-        reporter.open(_make_run(reporter.args, start_step=5))
+        _open(reporter, _make_run(reporter.args, start_step=5))
         reporter.log({"train/loss": 0.75}, 6)
         reporter.close("interrupted")
         self._check_arrived(tmp_path, [(6, "train/loss", 0.75)])
+
+    def test_going_on(self, tmp_path: Path) -> None:
+        """A reporter whose `state` says where it is goes on there when a run resumes, with each step once."""
+        reporter = self.make(tmp_path)
+        _open(reporter, _make_run(reporter.args))
+        for step in (1, 2):
+            reporter.log({"train/loss": 1.0 / step}, step)
+        state = json.loads(json.dumps(dict(reporter.state())))
+        reporter.close("interrupted")
+        if not state:
+            pytest.skip(f"{self._name}.state() is empty: a run that is resumed is reported as another")
+        reporter = self.make(tmp_path)
+        _open(reporter, _make_run(reporter.args, start_step=1, state=state))
+        for step in (2, 3):
+            reporter.log({"train/loss": 1.0 / step}, step)
+        reporter.close("finished")
+        self._check_arrived(tmp_path, [(step, "train/loss", 1.0 / step) for step in (1, 2, 3)])
+        steps = [entry["step"] for entry in self.read_back(tmp_path) if "train/loss" in entry]
+        require(len(steps) == len(set(steps)), f"steps are there twice after resuming: {sorted(steps)}")
 
     @property
     def _name(self) -> str:
@@ -173,8 +194,15 @@ class ReporterSuite(PartSuite):
             )
 
 
-def _make_run(args: TrainingArguments, start_step: int = 0) -> Run:
-    return Run("a run", args.to_dict(), make_network(), start_step)
+def _open(reporter: ReporterPlugin, run: Run) -> None:
+    reporter.prepare()
+    reporter.open(run)
+
+
+def _make_run(
+    args: TrainingArguments, start_step: int = 0, state: Mapping[str, Any] | None = None
+) -> Run:
+    return Run("a run", args.to_dict(), make_network(), start_step, state=state or {})
 
 
 def _reported(name: str) -> str:
