@@ -32,7 +32,7 @@ def make_accelerator(trainer: Trainer) -> Any:
         """Hands on to the run's parts what they do: scaling a loss, clipping, choosing a format."""
 
         def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
-            trainer.strategy.backward(trainer.precision.scale(loss), **kwargs)
+            trainer.compute_gradients(trainer.precision.scale(loss), **kwargs)
 
         def clip_grad_norm_(self, parameters: Any, max_norm: float, norm_type: int = 2) -> Any:
             if norm_type != 2:

@@ -24,11 +24,19 @@ class Feature(NamedTuple):
         argument: The argument.
         where: Module and class in this package, or the name of a plugin of another distribution.
         is_on: Whether the argument asks for it; by default if it is set to anything that is true.
+        or_by: Another argument that may ask for it, too, by being False.
     """
 
     argument: str
     where: str
     is_on: Callable[[Any], bool] = bool
+    or_by: str | None = None
+
+    def is_asked(self, args: TrainingArguments) -> bool:
+        """Whether the arguments ask for it."""
+        if self.or_by is not None and not getattr(args, self.or_by):
+            return True
+        return self.is_on(getattr(args, self.argument))
 
     def load(self, args: TrainingArguments) -> Plugin:
         """Make the plugin.
@@ -47,6 +55,10 @@ class Feature(NamedTuple):
         return part
 
 
+def _is_somebody(report_to: str | list[str] | None) -> bool:
+    return report_to not in (None, "none", [], ["none"])
+
+
 FEATURES = (
     Feature("preemption_signals", "preemption:Preemption"),
     Feature("tf32", "determinism:TensorFloat32", lambda value: value is not None),
@@ -59,6 +71,7 @@ FEATURES = (
     Feature("bf16_full_eval", "full_evaluation:BFloat16Evaluation"),
     Feature("fp16_full_eval", "full_evaluation:Float16Evaluation"),
     Feature("debug", "overflow:OverflowDetection", lambda value: "underflow_overflow" in value),
+    Feature("report_to", "measurements:Measurements", _is_somebody, "disable_tqdm"),
     Feature("include_num_input_tokens_seen", "tokens:TokensSeen", lambda value: value != "no"),
     Feature("include_tokens_per_second", "tokens:TokensPerSecond"),
     Feature("torch_empty_cache_steps", "empty_cache:EmptyCache", lambda value: value is not None),
@@ -71,4 +84,4 @@ FEATURES = (
 
 def features_of(args: TrainingArguments) -> Iterator[Feature]:
     """The features that the arguments ask for."""
-    return (feature for feature in FEATURES if feature.is_on(getattr(args, feature.argument)))
+    return (feature for feature in FEATURES if feature.is_asked(args))

@@ -167,6 +167,9 @@ class TrainingLoop:
         )
         if is_within:
             set_if_known(states)
+        measurements = self.trainer.measurements
+        if measurements is not None:
+            batches = measurements.watch(batches)
         return windows_of_epoch(self.trainer, self.plan, batches, start_batch)
 
     def is_stopping(self) -> bool:
@@ -225,7 +228,10 @@ class TrainingLoop:
         """Log the mean loss since the last log, the gradient norm and the rate."""
         trainer, step = self.trainer, self.trainer.state.global_step
         before = self.meter.num_non_finite
-        logs = {"loss": self.meter.take() / (step - self.last_logged), **self.engine.measurements()}
+        with trainer.reading_from_device():
+            loss = self.meter.take()
+            measured = self.engine.measurements()
+        logs = {"loss": loss / (step - self.last_logged), **measured}
         if self.meter.num_non_finite > before:
             logs["non_finite_losses"] = self.meter.num_non_finite - before
         self.last_logged = step
