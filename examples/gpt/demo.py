@@ -117,7 +117,6 @@ def make_arguments(
         save_strategy="steps",
         save_steps=plan.interruption,
         seed=options.seed,
-        disable_tqdm=not sys.stderr.isatty(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import warnings
@@ -64,8 +65,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     return run_demo(folder, *SHORT)
 
 
-def test_it_ends_well_and_says_nothing_on_standard_error(demo: Demo) -> None:
-    assert (demo.returncode, demo.stderr) == (0, "")
+def test_it_ends_well_and_says_nothing_on_standard_error_but_how_it_goes_on(demo: Demo) -> None:
+    assert demo.returncode == 0
+    others = re.compile(r"step \d+/30, |Training |On cpu|Finished: |Interrupted|Stopped|Evaluation")
+    assert [line for line in demo.stderr.splitlines() if line and not others.match(line)] == []
 
 
 def test_an_earlier_run_is_left_as_it_was(demo: Demo) -> None:
@@ -75,8 +78,8 @@ def test_an_earlier_run_is_left_as_it_was(demo: Demo) -> None:
 
 
 def test_it_prints_losses(demo: Demo) -> None:
-    lines = [line for line in demo.stdout.splitlines() if line.startswith("{'loss'")]
-    assert len(lines) == 16
+    losses = re.findall(r"^step \d+/30, epoch [\d.]+: loss [\d.]+, ", demo.stderr, flags=re.MULTILINE)
+    assert len(losses) == 16
 
 
 def test_it_says_where_it_stopped_and_that_it_resumed(demo: Demo) -> None:

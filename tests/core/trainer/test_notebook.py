@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import types
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from small import make_args, make_trainer
 
 import drivetrain.callbacks.notebook_page as notebook_page
+import drivetrain.callbacks.pace as pace
 from drivetrain import NotebookProgressCallback, PrinterCallback, ProgressCallback, Trainer
 from drivetrain.callbacks.surroundings import is_in_notebook, progress_callback_class
 
@@ -86,15 +87,20 @@ def test_a_kernel_shows_bars_and_the_history_as_a_table(
     heading, *rows = rows_in(page["data"]["text/html"])
     assert heading == ["Step", "Training loss", "Validation loss"]
     assert rows == expected_rows(json.loads(history[0]["text"]))
-    assert [line.split() for line in page["data"]["text/plain"].splitlines()[2:]] == [
-        [cell for cell in row if cell] for row in rows
-    ]
+    opening, where, bar, _, *table, closing = page["data"]["text/plain"].splitlines()
+    assert opening == "Training Net (195 parameters): 1 epoch of 24 samples, 6 updates of 4 samples."
+    assert where == "On cpu, float32; reporting to nothing; output in out."
+    assert bar.startswith("train 6/6, 0:0")
+    assert [line.split() for line in table] == [[cell for cell in row if cell] for row in rows]
+    assert closing.startswith("Finished: 6 updates in 0:0")
+    assert all(escape(line) in page["data"]["text/html"] for line in (opening, where, bar, closing))
     (page,) = evaluate
     assert "evaluate 2/2" in page["data"]["text/html"]
-    assert "<table>" not in page["data"]["text/html"]
+    assert "<table" not in page["data"]["text/html"]
     page, message = failed
     assert "train 3/6" in page["data"]["text/html"]
-    assert "failed" in page["data"]["text/html"]
+    assert ", failed" in page["data"]["text/html"]
+    assert "Failed by RuntimeError (no more): 4 of 6 updates" in page["data"]["text/html"]
     assert len(rows_in(page["data"]["text/html"])) == 4
     assert message["text"] == "no more\n"
 
@@ -258,6 +264,16 @@ def test_a_page_is_shown_a_few_times_a_second_however_fast_the_updates_are(
     notebook_trainer(max_steps=6).train()
     assert len(frontend.shown) == 2  # when it is opened, and as it is at last
     assert "train 6/6" in frontend.html
+
+
+def test_the_bar_says_how_fast_it_goes_and_what_is_left(frontend: Frontend, monkeypatch: Any) -> None:
+    clock = types.SimpleNamespace(monotonic=iter(range(0, 10**6, 5)).__next__)
+    monkeypatch.setattr(pace, "time", clock)  # five seconds with each look at it
+    notebook_trainer(max_steps=4, learning_rate=1e-2).train()
+    bars = [shown["text/plain"].splitlines()[2] for shown in frontend.shown]
+    assert bars[0] == "train 0/4"
+    assert any(bar.endswith(", epoch 0.50, lr 0.005, 0.8 samples/s, 0:05 left") for bar in bars)
+    assert bars[-1].endswith(", epoch 0.67, lr 0.0025, 0.8 samples/s")
 
 
 def test_a_resumed_run_shows_the_rows_from_before(frontend: Frontend, tmp_path: Path) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from drivetrain.callbacks.wording import clock
+
 _SECONDS_BETWEEN = 0.3
 _MAX_ROWS = 100
 _MAX_CHARACTERS = 100
+_TABLE = "text-align: right; border-spacing: 1em 0"
 
 _TITLES = {
     "step": "Step",
@@ -40,6 +43,7 @@ class Bar:
         start: Steps that were done when the clock began to run.
         done: Steps that are done.
         note: Said after the numbers: how the run ended, if not well.
+        figures: Gives what is said of speed and time left; by default what all steps took on average.
     """
 
     label: str
@@ -47,10 +51,11 @@ class Bar:
     start: int
     done: int
     note: str = ""
-    began: float = field(default_factory=time.monotonic)
+    figures: Callable[[], Iterable[str]] | None = None
+    began: float = field(default_factory=lambda: time.monotonic())
 
     def to_text(self) -> str:
-        """Label, steps, time gone and time left."""
+        """Label, steps, time gone, speed and time left."""
         steps = f"{self.done}/{'?' if self.total is None else self.total}"
         parts = [f"{self.label} {steps}", self._times(), self.note]
         return ", ".join(part for part in parts if part)
@@ -64,11 +69,31 @@ class Bar:
         elapsed = time.monotonic() - self.began
         if self.done <= self.start or elapsed <= 0:
             return ""
+        figures = self._figures(elapsed) if self.figures is None else self.figures()
+        return ", ".join([clock(elapsed), *figures])
+
+    def _figures(self, elapsed: float) -> list[str]:
         rate = (self.done - self.start) / elapsed
-        times = _clock(elapsed)
+        figures = [f"{rate:.3g} steps/s"]
         if self.total is not None and self.total > self.done and not self.note:
-            times += f", {_clock((self.total - self.done) / rate)} left"
-        return f"{times}, {rate:.3g} steps/s"
+            figures.append(f"{clock((self.total - self.done) / rate)} left")
+        return figures
+
+
+@dataclass
+class Lines:
+    """A few lines of text."""
+
+    lines: list[str]
+
+    def to_text(self) -> str:
+        """The lines."""
+        return "\n".join(self.lines)
+
+    def to_html(self) -> str:
+        """The same, smaller than what is around them."""
+        shown = "".join(f"<div>{escape(line)}</div>" for line in self.lines)
+        return f"<div style='font-size: smaller; opacity: 0.8'>{shown}</div>"
 
 
 class MetricsTable:
@@ -122,8 +147,8 @@ class MetricsTable:
         heading, *rows = self.cells()
         body = "".join(_html_row("td", row) for row in rows)
         remark = "".join(f"<div>{escape(line)}</div>" for line in self._remark())
-        table = f"<table><thead>{_html_row('th', heading)}</thead><tbody>{body}</tbody></table>"
-        return table + remark
+        head = f"<thead>{_html_row('th', heading)}</thead>"
+        return f"<table style='{_TABLE}'>{head}<tbody>{body}</tbody></table>{remark}"
 
     def _remark(self) -> list[str]:
         if not self.num_left_out:
@@ -132,12 +157,19 @@ class MetricsTable:
 
 
 class Page:
-    """An output of a notebook's cell: the training's bar, the table, the evaluation's bar.
+    """An output of a notebook's cell: what runs, the training's bar, the table, the evaluation's bar.
 
-    What changes is shown at most a few times a second.
+    What changes is shown at most a few times a second. At the end `closing` says how it ended.
     """
 
-    def __init__(self, training: Bar | None = None, table: MetricsTable | None = None) -> None:
+    def __init__(
+        self,
+        training: Bar | None = None,
+        table: MetricsTable | None = None,
+        opening: Iterable[str] = (),
+    ) -> None:
+        self.opening = list(opening)
+        self.closing: list[str] = []
         self.training = training
         self.table = table
         self.evaluation: Bar | None = None
@@ -165,8 +197,11 @@ class Page:
         """The page for one that does not."""
         return "\n".join(filter(None, (part.to_text() for part in self._parts())))
 
-    def _parts(self) -> list[Bar | MetricsTable]:
-        return [part for part in (self.training, self.table, self.evaluation) if part is not None]
+    def _parts(self) -> list[Bar | MetricsTable | Lines]:
+        opening = Lines(self.opening) if self.opening else None
+        closing = Lines(self.closing) if self.closing else None
+        parts = (opening, self.training, self.table, self.evaluation, closing)
+        return [part for part in parts if part is not None]
 
 
 def _is_metric(name: str) -> bool:
@@ -181,9 +216,3 @@ def _shown(value: Any) -> str:
 
 def _html_row(tag: str, cells: list[str]) -> str:
     return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

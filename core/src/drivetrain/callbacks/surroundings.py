@@ -5,12 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from drivetrain.callbacks.callback import TrainerCallback
-from drivetrain.callbacks.printer import PrinterCallback
-from drivetrain.callbacks.progress import ProgressCallback
-
 if TYPE_CHECKING:
     from drivetrain.arguments import TrainingArguments
+    from drivetrain.callbacks.callback import TrainerCallback
 
 
 def is_in_notebook() -> bool:
@@ -24,11 +21,23 @@ def is_in_notebook() -> bool:
     return any(cls.__name__ == "ZMQInteractiveShell" for cls in type(shell).__mro__)
 
 
+def is_on_terminal() -> bool:
+    """Whether standard error is a terminal, and no file or pipe that would be filled with bars."""
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
+
+
 def progress_callback_class(args: TrainingArguments) -> type[TrainerCallback]:
     """The callback that shows progress, by ``disable_tqdm`` and where the run is."""
     if args.disable_tqdm:
+        from drivetrain.callbacks.printer import PrinterCallback
+
         return PrinterCallback
     if not is_in_notebook():
+        from drivetrain.callbacks.progress import ProgressCallback
+
         return ProgressCallback
     from drivetrain.callbacks.notebook import NotebookProgressCallback
 
