@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from drivetrain_registry.kinds import (
+    COMMAND,
     OPTIMIZER,
     PLUGIN,
     PRECISION,
@@ -51,9 +52,22 @@ _NAMES_OF: Mapping[str, Mapping[Kind, tuple[str, ...]]] = {
         REPORTER: ("jsonl",),
     },
     "drivetrain-tensorboard": {REPORTER: ("tensorboard",)},
+    "drivetrain-wandb": {REPORTER: ("wandb",)},
+    "drivetrain-trackio": {REPORTER: ("trackio",)},
+    "drivetrain-mlflow": {REPORTER: ("mlflow",)},
+    "drivetrain-comet-ml": {REPORTER: ("comet_ml",)},
+    "drivetrain-clearml": {REPORTER: ("clearml",)},
+    "drivetrain-swanlab": {REPORTER: ("swanlab",)},
+    "drivetrain-dvclive": {REPORTER: ("dvclive",)},
+    "drivetrain-codecarbon": {REPORTER: ("codecarbon",)},
+    "drivetrain-azure-ml": {REPORTER: ("azure_ml",)},
+    "drivetrain-dagshub": {REPORTER: ("dagshub",)},
+    "drivetrain-flyte": {REPORTER: ("flyte",)},
+    "drivetrain-neptune": {REPORTER: ("neptune",)},
     "drivetrain-optuna": {SEARCHER: ("optuna",)},
     "drivetrain-hub": {PLUGIN: ("hub",)},
     "drivetrain-liger": {PLUGIN: ("liger",)},
+    "drivetrain-report": {COMMAND: ("report", "schedule")},
     "drivetrain-galore": {
         OPTIMIZER: (
             "galore_adamw",
@@ -96,10 +110,6 @@ _NAMES_OF: Mapping[str, Mapping[Kind, tuple[str, ...]]] = {
 }
 
 _WITHOUT_A_PLUGIN: Mapping[Kind, Mapping[str, str]] = {
-    REPORTER: {
-        "a tracker of that name": "wandb mlflow trackio comet_ml clearml swanlab dvclive codecarbon azure_ml "
-        "dagshub flyte neptune",
-    },
     STRATEGY: {"torch.distributed": "ddp fsdp", "DeepSpeed": "deepspeed", "Accelerate": "accelerate"},
     SEARCHER: {"Ray Tune": "ray", "a searcher of that name": "wandb sigopt"},
 }

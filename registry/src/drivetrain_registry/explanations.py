@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from drivetrain_registry.catalogue import CATALOGUE, WITHOUT_A_PLUGIN
 from drivetrain_registry.discovery import Entry
 from drivetrain_registry.families import is_member
-from drivetrain_registry.kinds import KINDS, Kind
-from drivetrain_registry.messages import find_near, join, with_article
+from drivetrain_registry.kinds import COMMAND, KINDS, Kind
+from drivetrain_registry.messages import find_near, join, show_use, with_article
 from drivetrain_registry.requirements import normalize
 
 if TYPE_CHECKING:
@@ -105,4 +105,5 @@ def _point_to_near(kind: Kind, name: str, names: list[str]) -> Iterator[str]:
 def _point_to_other_kinds(registry: Registry, kind: Kind, name: str) -> Iterator[str]:
     for other in KINDS:
         if other != kind and name in registry.names(other):
-            yield f"It is the name of {with_article(other)}: `{other.option}`={name!r}."
+            use = show_use(other, name) if other == COMMAND else f"`{other.option}`={name!r}"
+            yield f"It is the name of {with_article(other)}: {use}."

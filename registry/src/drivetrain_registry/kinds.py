@@ -1,4 +1,4 @@
-"""The kinds of part that an argument can name."""
+"""The kinds of part that an argument can name, and commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class Kind(NamedTuple):
     Attributes:
         name: What one part of this kind is called in messages: ``"optimizer"``.
         group: The entry-point group in a plugin's ``pyproject.toml``.
-        option: The training argument that usually names such a part.
+        option: The training argument that usually names such a part; for a command the command line that
+            it belongs to.
     """
 
     name: str
@@ -32,8 +33,18 @@ STRATEGY = Kind("strategy", "drivetrain.strategies", "strategy")
 REPORTER = Kind("reporter", "drivetrain.reporters", "report_to")
 SEARCHER = Kind("searcher", "drivetrain.searchers", "backend")
 PLUGIN = Kind("plugin", "drivetrain.plugins", "plugins")
+COMMAND = Kind("command", "drivetrain.commands", "drivetrain")
 
-KINDS: tuple[Kind, ...] = (OPTIMIZER, SCHEDULER, PRECISION, STRATEGY, REPORTER, SEARCHER, PLUGIN)
+KINDS: tuple[Kind, ...] = (
+    OPTIMIZER,
+    SCHEDULER,
+    PRECISION,
+    STRATEGY,
+    REPORTER,
+    SEARCHER,
+    PLUGIN,
+    COMMAND,
+)
 
 
 def find_kind(name: str) -> Kind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from drivetrain_registry.kinds import Kind
+from drivetrain_registry.kinds import COMMAND, Kind
 
 
 def join(words: Iterable[str], conjunction: str = "and") -> str:
@@ -18,6 +18,11 @@ def join(words: Iterable[str], conjunction: str = "and") -> str:
 def with_article(kind: Kind) -> str:
     """``an optimizer``, ``a reporter``."""
     return f"{'an' if kind.name[0] in 'aeiou' else 'a'} {kind}"
+
+
+def show_use(kind: Kind, name: str) -> str:
+    """How a name of a kind is typed: ``optim='sgd'``, ``drivetrain report``."""
+    return f"{kind.option} {name}" if kind == COMMAND else f"{kind.option}={name!r}"
 
 
 def find_near(word: str, known: Iterable[str]) -> list[str]:

@@ -60,7 +60,7 @@ def test_a_part_that_says_little_has_a_short_page(install: Install, run: Run) ->
         "reporter lines",
         "  from      acme 1.0",
         "  code      acme:Lines",
-        "  argument  `report_to`",
+        "  argument  `report_to`, options in `reporter_args`",
         "",
         "It has no options.",
         "",
@@ -81,8 +81,8 @@ def test_json_has_the_same(install: Install, run: Run) -> None:
         "argument": "optim",
         "options_argument": "optim_args",
         "options": [
-            {"name": "betas", "type": "tuple[float, float]", "default": "(0.9, 0.99)"},
-            {"name": "kind", "type": "str | None", "default": "None"},
+            {"name": "betas", "type": "tuple[float, float]", "default": "(0.9, 0.99)", "help": ""},
+            {"name": "kind", "type": "str | None", "default": "None", "help": ""},
         ],
         "example": 'TrainingArguments("out", optim="lion", optim_args="betas=(0.9, 0.99)")',
         "cannot": {"fp16": "it has no scale"},
@@ -197,7 +197,7 @@ def test_a_bare_optimizer_class_is_shown_as_it_would_be_used(capsys: pytest.Capt
     assert main(["plugins", "show", "torch.optim.SGD", "--json"]) == 0
     (page,) = json.loads(capsys.readouterr().out)
     assert (page["kind"], page["argument"]) == ("optimizer", "optim")
-    assert {"name": "momentum", "type": "float", "default": "0"} in page["options"]
+    assert {"name": "momentum", "type": "float", "default": "0", "help": ""} in page["options"]
     assert page["example"].startswith(
         'TrainingArguments("out", optim="torch.optim.SGD", optim_args="momentum=0, '
     )
@@ -301,3 +301,73 @@ class Part(OptimizerPlugin):
 """
     install("acme", source=source, lion="Part")
     check_error(run("plugins", "show", "lion"), 1, "acme 1.0, and its `Options` cannot be read: ")
+
+
+OPTIONED = """
+from dataclasses import dataclass
+from drivetrain.plugin import ReporterPlugin
+
+@dataclass
+class Options:
+    prefix: str = "a"
+
+class Lines(ReporterPlugin):
+    Options = Options
+    def log(self, values, step): ...
+"""
+
+
+def test_options_of_a_reporter_are_typed_by_its_name(install: Install, run: Run) -> None:
+    install("acme", source=OPTIONED, group="drivetrain.reporters", lines="Lines")
+    said = run("plugins", "show", "lines").stdout
+    assert "argument  `report_to`, options in `reporter_args`" in said
+    example = said.rpartition("Type: ")[2].strip()
+    options = """reporter_args={"lines": {"prefix": 'a'}}"""
+    assert example == f'TrainingArguments("out", report_to=["lines"], {options})'
+
+
+HELPED = """
+from dataclasses import dataclass, field
+from drivetrain.plugin import ReporterPlugin
+
+@dataclass
+class Options:
+    '''What it can do.
+
+    Attributes:
+        tags: Labels, as ``a``,
+            or more of them.
+        notes: Not this one.
+    '''
+
+    tags: str | None = None
+    notes: str | None = field(default=None, metadata={"help": "A text " + "about it " * 12})
+    group: str | None = None
+
+class Lines(ReporterPlugin):
+    Options = Options
+    def log(self, values, step): ...
+"""
+
+
+def test_below_an_option_stands_what_it_does(install: Install, run: Run) -> None:
+    install("acme", source=HELPED, group="drivetrain.reporters", lines="Lines")
+    lines = run("plugins", "show", "lines").stdout.splitlines()
+    begin = lines.index("OPTION  TYPE        DEFAULT")
+    assert lines[begin + 1 : begin + 7] == [
+        "tags    str | None  None",
+        "    Labels, as `a`, or more of them.",
+        "notes   str | None  None",
+        "    A text" + " about it" * 10,
+        "    about it about it",
+        "group   str | None  None",
+    ]
+    (page,) = show_as_json(run, "lines")
+    assert [option["help"][:8] for option in page["options"]] == ["Labels, ", "A text a", ""]
+
+
+def test_an_option_without_a_default_to_type_shows_how_one_is_given(install: Install, run: Run) -> None:
+    install("acme", source=HELPED, group="drivetrain.reporters", lines="Lines")
+    (page,) = show_as_json(run, "lines")
+    assert page["example"].endswith(', reporter_args={"lines": {"tags": ...}})')
+    compile(page["example"], "example", "eval")

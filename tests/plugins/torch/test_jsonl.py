@@ -79,8 +79,11 @@ def remembered(trainer: Trainer) -> list[dict[str, Any]]:
 
 
 def read_values(path: Path) -> list[dict[str, Any]]:
-    """What was read back, without what the reporter adds to it."""
-    return [{k: v for k, v in line.items() if k not in ("time", "epoch")} for line in read_log(path)]
+    """What was read back, without what was measured and what the reporter adds."""
+    return [
+        {k: v for k, v in line.items() if k not in ("time", "epoch") and not k.startswith("perf/")}
+        for line in read_log(path)
+    ]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The command `drivetrain`: what is installed, what one plugin offers, and whether each one loads.
 
-The modules behind the commands are imported when their command runs: a listing imports no torch.
+Distributions add commands of their own. The modules behind the commands are imported when their command
+runs: a listing imports no torch.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from drivetrain.cli.commands import Commands, describe_commands, run_command
 from drivetrain_registry import KINDS
 
 _KIND_NAMES = [kind.name for kind in KINDS]
@@ -36,8 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    parser = _make_parser()
-    args = parser.parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser, commands = _make_parser()
+    typed = next((word for word in words if not word.startswith("-")), None)
+    if typed is None:
+        describe_commands(commands)
+    elif typed not in commands.choices:
+        return run_command(typed, words, parser, commands)
+    args = parser.parse_args(words)
     if args.version:
         return _print_version()
     if args.command == "plugins" and args.action == "show":
@@ -56,10 +64,10 @@ def _run(argv: Sequence[str] | None) -> int:
     return 0
 
 
-def _make_parser() -> argparse.ArgumentParser:
+def _make_parser() -> tuple[argparse.ArgumentParser, Commands]:
     parser = argparse.ArgumentParser(
         prog="drivetrain",
-        description="Shows the plugins of drivetrain that are installed here.",
+        description="Shows the plugins of drivetrain that are installed here; some add commands.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -67,10 +75,10 @@ def _make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _add_plugins(commands)
     _add_doctor(commands)
-    return parser
+    return parser, commands
 
 
-def _add_plugins(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_plugins(commands: Commands) -> None:
     text = "list every installed name by kind, without importing any of them"
     plugins = commands.add_parser("plugins", help=text, description=f"{text.capitalize()}.")
     plugins.add_argument("--kind", choices=_KIND_NAMES, metavar="KIND", help=", ".join(_KIND_NAMES))
@@ -90,7 +98,7 @@ def _add_plugins(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     show.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
 
-def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_doctor(commands: Commands) -> None:
     text = "load each installed plugin in a process of its own and report"
     doctor = commands.add_parser(
         "doctor",

@@ -25,8 +25,8 @@ class Diagnosis:
 
     Attributes:
         state: ``ok``, ``conflict`` (it loads, but another distribution claims the name), ``library
-            missing`` (it loads, but says itself that it works only with a library that is not there, and
-            that its distribution does not require) or ``broken``.
+            missing`` (a library that its distribution requires, or that it says it needs, is not there) or
+            ``broken``.
         detail: What is wrong and what to type; empty if nothing is.
         seconds: How long loading it took.
         num_names: How many names it stands for: more than one for a family.

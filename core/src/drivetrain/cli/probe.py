@@ -21,7 +21,7 @@ from drivetrain.cli.inspection import (
     read_option_fields,
 )
 from drivetrain.cli.states import explain_missing_libraries, find_missing_libraries, key_of
-from drivetrain_registry import Entry, RegistryError, default_registry
+from drivetrain_registry import Entry, MissingLibraryError, RegistryError, default_registry
 from drivetrain_registry.families import is_pattern
 from drivetrain_registry.loading import pip_line
 from drivetrain_registry.messages import join
@@ -61,14 +61,16 @@ def examine_entry(entry: Entry) -> dict[str, Any]:
     """
     try:
         parts = _load_parts(entry)
+    except MissingLibraryError:
+        return {"detail": "", "missing": _find_missing(entry), "num_names": 1}
     except RegistryError as error:
         detail = error.explanation.removeprefix(f"is provided by {entry.provider}, which ")
         return {"detail": detail, "missing": "", "num_names": 1}
     faults = (_find_fault(entry, name, part) for name, part in parts.items())
-    detail = next(filter(None, [_find_missing(entry), *faults]), "")
+    detail = next(filter(None, faults), "")
     if not parts:
         detail = "is a family without a name in it. Tell its authors."
-    missing = "" if detail else _find_missing_libraries(entry, parts)
+    missing = "" if detail else _find_missing(entry) or _find_missing_libraries(entry, parts)
     return {"detail": detail, "missing": missing, "num_names": len(parts)}
 
 

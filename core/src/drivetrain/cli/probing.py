@@ -28,8 +28,7 @@ class Finding:
         detail: What is wrong with it; empty if nothing is.
         seconds: How long loading it took, what it imports first included.
         num_names: How many names it stands for: more than one for a family.
-        missing: What it needs that is not installed, though its distribution does not require it; empty if
-            nothing.
+        missing: What it needs that is not installed; empty if nothing.
     """
 
     entry: Entry

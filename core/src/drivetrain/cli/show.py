@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from drivetrain.cli.families import print_families
 from drivetrain.cli.inspection import (
     Option,
+    base_of,
     examples_of,
     explain_wrong_kind,
     find_plugin_class,
@@ -21,6 +22,7 @@ from drivetrain.cli.states import explain_missing_libraries, find_missing_librar
 from drivetrain.cli.tables import format_table, terminal_width
 from drivetrain.features import FEATURES
 from drivetrain.parts import BASE_CLASSES
+from drivetrain.plugin.part import Plugin
 from drivetrain_registry import (
     KINDS,
     BrokenPluginError,
@@ -34,12 +36,21 @@ from drivetrain_registry import (
 from drivetrain_registry.catalogue import CATALOGUE
 from drivetrain_registry.explanations import find_distribution
 from drivetrain_registry.families import is_pattern
-from drivetrain_registry.kinds import OPTIMIZER, PLUGIN, REPORTER, SCHEDULER, SEARCHER, find_kind
-from drivetrain_registry.messages import find_near
+from drivetrain_registry.kinds import (
+    COMMAND,
+    OPTIMIZER,
+    PLUGIN,
+    REPORTER,
+    SCHEDULER,
+    SEARCHER,
+    find_kind,
+)
+from drivetrain_registry.messages import find_near, show_use
 
 _OPTIONS_ARGUMENTS = {
     OPTIMIZER: "optim_args",
     SCHEDULER: "lr_scheduler_kwargs",
+    REPORTER: "reporter_args",
     SEARCHER: "hyperparameter_search",
 }
 _BROKEN, _MISUSED = 1, 2
@@ -50,7 +61,7 @@ class PluginPage:
     """What is printed of one plugin.
 
     Attributes:
-        argument: The training argument that names it.
+        argument: The training argument that names it; empty for a command.
         options_argument: The one that holds its options; empty if there is none.
         example: A line to type.
         missing_libraries: Modules that it needs and that are not installed, with what to type.
@@ -133,8 +144,8 @@ def _find_kind_of_code(path: str) -> Kind:
     if os.getcwd() not in sys.path:  # a console script does not search where it is typed; scripts do
         sys.path.insert(0, os.getcwd())
     part = default_registry().load(PLUGIN, path, option="NAME").part
-    for kind, base in BASE_CLASSES.items():
-        if isinstance(part, type) and issubclass(part, base):
+    for kind in (*BASE_CLASSES, COMMAND):
+        if isinstance(part, type) and issubclass(part, base_of(kind) or Plugin):
             return kind
     return next((kind for kind in BASE_CLASSES if find_plugin_class(kind, part)), PLUGIN)
 
@@ -180,11 +191,15 @@ def _read_options(kind: Kind, resolved: Resolved, cls: type) -> list[Option]:
 
 def _argument_of(kind: Kind, name: str) -> str:
     """The argument that asks for a part: that of its kind, but for plugins that have one of their own."""
+    if kind == COMMAND:
+        return ""
     own = (feature.argument for feature in FEATURES if kind == PLUGIN and feature.where == name)
     return next(own, kind.option)
 
 
 def _make_example(kind: Kind, name: str, options: list[Option]) -> str:
+    if kind == COMMAND:
+        return f"{show_use(kind, name)} --help"
     if kind == SEARCHER:
         return f"trainer.hyperparameter_search(backend={json.dumps(name)})"
     if _argument_of(kind, name) != kind.option:
@@ -192,7 +207,10 @@ def _make_example(kind: Kind, name: str, options: list[Option]) -> str:
     value = json.dumps([name] if kind in (REPORTER, PLUGIN) else name)
     example = f"{kind.option}={value}"
     values = ", ".join(f"{key}={default}" for key, default in examples_of(options))
-    if values and kind in _OPTIONS_ARGUMENTS:
+    if kind == REPORTER:
+        by_name = ", ".join(f'"{key}": {default}' for key, default in examples_of(options))
+        example += f", reporter_args={{{json.dumps(name)}: {{{by_name}}}}}" if by_name else ""
+    elif values and kind in _OPTIONS_ARGUMENTS:
         example += f", {_OPTIONS_ARGUMENTS[kind]}={_quote(values)}"
     return f'TrainingArguments("out", {example})'
 
@@ -209,8 +227,9 @@ def _describe(page: PluginPage) -> list[str]:
         f"{page.kind} {page.name}",
         f"  from      {origin}",
         f"  code      {page.code}",
-        f"  argument  `{page.argument}`{options}",
     ]
+    if page.argument:
+        lines.append(f"  argument  `{page.argument}`{options}")
     if page.summary:
         lines += ["", *textwrap.wrap(page.summary, (width or 100) - 2)]
     lines += _describe_nature(page)
@@ -229,6 +248,8 @@ def _describe_nature(page: PluginPage) -> list[str]:
 
 
 def _describe_options(page: PluginPage) -> list[str]:
+    if page.kind == COMMAND.name:
+        return []
     if not page.options:
         return ["", "It has no options."]
     rows = [
@@ -236,7 +257,15 @@ def _describe_options(page: PluginPage) -> list[str]:
         for option in page.options
     ]
     # Not cut to the terminal: the type may be a list of what can be typed.
-    return ["", *format_table(("OPTION", "TYPE", "DEFAULT"), rows)]
+    head, *lines = format_table(("OPTION", "TYPE", "DEFAULT"), rows)
+    helps = [_wrap_help(option.help) for option in page.options]
+    return ["", head, *(line for pair in zip(lines, helps, strict=True) for line in (pair[0], *pair[1]))]
+
+
+def _wrap_help(text: str) -> list[str]:
+    indent = " " * 4
+    width = min(terminal_width() or 100, 100)
+    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent)
 
 
 def _describe_limits(page: PluginPage) -> list[str]:

@@ -11,6 +11,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from drivetrain_registry import Entry
 from drivetrain_registry.families import is_pattern
 from drivetrain_registry.loading import pip_line
+from drivetrain_registry.messages import show_use
 from drivetrain_registry.requirements import Requirement, read_requirements
 
 OK, CONFLICT = "ok", "conflict"
@@ -60,7 +61,7 @@ def explain_conflict(entry: Entry, everything: Iterable[Entry]) -> str:
         return ""
     return (
         f"{' and '.join(others)} claim{'s' if len(others) == 1 else ''} the same name. "
-        f"Type {entry.kind.option}={_example_of(entry)!r} for this one."
+        f"Type {show_use(entry.kind, _example_of(entry))} for this one."
     )
 
 

@@ -42,12 +42,13 @@ def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """
     file = Path(path)
     reading = _Reading()
-    for line in _whole_lines(file / FILE_NAME if file.is_dir() else file):
+    for line in whole_lines(file / FILE_NAME if file.is_dir() else file):
         reading.take(line)
     return reading.result()
 
 
-def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
+def whole_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file as they were written; those that are not whole, or not ours, are passed over."""
     with file.open("rb") as texts:
         for text in texts:
             try:

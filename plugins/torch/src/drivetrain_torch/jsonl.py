@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from drivetrain.plugin import Outcome, ReporterPlugin, Run
-from drivetrain_torch.json_lines import FILE_NAME, encode_line, without_secrets
-from drivetrain_torch.json_lines_reading import read_log as read_log
+from drivetrain.plugin import Outcome, ReporterPlugin, Run, read_versions
+from drivetrain_torch.json_lines import FILE_NAME, encode_line
+from drivetrain_torch.json_lines_pictures import PictureFolder, is_picture
 
 if TYPE_CHECKING:
     from drivetrain import TrainingArguments
+    from drivetrain_torch.json_lines_parts import RunPart as RunPart
+    from drivetrain_torch.json_lines_parts import read_parts as read_parts
+    from drivetrain_torch.json_lines_reading import read_log as read_log
+
+_ON_FIRST_USE = {
+    "RunPart": "json_lines_parts",
+    "read_log": "json_lines_reading",
+    "read_parts": "json_lines_parts",
+}
+"""What reads a file back: a run that writes one does without."""
 
 _NAMED_BY_TIME = re.compile(r"[\\/]runs[\\/][^\\/]*\d\d_\d\d-\d\d-\d\d_")
 """What a `logging_dir` looks like that nobody chose: ``out/runs/Nov23_14-30-00_host``."""
@@ -26,8 +37,10 @@ class JSONLines(ReporterPlugin):
     Each line is handed to the system in one piece before `log` returns, so a process that is killed
     leaves every line that it logged, whole. A run that resumes appends to the file; `read_log` reads
     it as one run that never stopped. Where the file is removed while the run goes on, the next log
-    begins another.
+    begins another. Pictures are PNG files in the folder ``media`` beside it.
     """
+
+    is_immediate: ClassVar[bool] = True
 
     def __init__(self, args: TrainingArguments, options: Any = None) -> None:
         super().__init__(args, options)
@@ -36,6 +49,7 @@ class JSONLines(ReporterPlugin):
         self._session = ""
         self._last_step = -1
         self._run: dict[str, Any] = {}
+        self._pictures = PictureFolder()
 
     def open(self, run: Run) -> None:
         """Append a line that says which run begins, where, and with which arguments."""
@@ -43,7 +57,12 @@ class JSONLines(ReporterPlugin):
         if run.start_step != self._last_step:  # else it goes on, with an evaluation after training, say
             self._session = os.urandom(4).hex()
         self._last_step = run.start_step
-        self._run = {"run": run.name, "config": without_secrets(run.config)}
+        self._run = {
+            "run": run.name,
+            "config": dict(run.config),
+            "facts": dict(run.facts),
+            "versions": read_versions(),
+        }
         try:
             self._begin_file()
         except BaseException:
@@ -59,7 +78,8 @@ class JSONLines(ReporterPlugin):
         line = self._begin_line()
         if "train/epoch" in values:
             line["epoch"] = values["train/epoch"]
-        line.update(values)
+        for name, value in values.items():
+            line[name] = self._pictures.save(name, value, step) if is_picture(value) else value
         self._write(line)
 
     def close(self, outcome: Outcome) -> None:
@@ -77,6 +97,7 @@ class JSONLines(ReporterPlugin):
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         self._release()
         self._file = file
+        self._pictures.beside = path.parent
         self._is_torn = _ends_within_a_line(file)
         self._write_event("begin", **self._run)
 
@@ -103,6 +124,14 @@ class JSONLines(ReporterPlugin):
         if self._file is not None:
             file, self._file = self._file, None
             os.close(file)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"drivetrain_torch.{_ON_FIRST_USE[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def choose_file(args: TrainingArguments) -> Path:
