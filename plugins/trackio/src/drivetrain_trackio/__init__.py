@@ -1,0 +1,1 @@
+"""What drivetrain logs, in Trackio: ``report_to="trackio"``."""

@@ -1,0 +1,1 @@
+"""What drivetrain logs, in Weights & Biases: ``report_to="wandb"``."""
