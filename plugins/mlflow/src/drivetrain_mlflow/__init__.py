@@ -1,0 +1,1 @@
+"""What drivetrain logs, in MLflow: ``report_to="mlflow"``."""
