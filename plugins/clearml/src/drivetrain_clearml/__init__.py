@@ -1,0 +1,1 @@
+"""What drivetrain logs, in ClearML: ``report_to="clearml"``."""

@@ -1,0 +1,1 @@
+"""What drivetrain logs, in Comet: ``report_to="comet_ml"``."""
