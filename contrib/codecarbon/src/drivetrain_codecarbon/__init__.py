@@ -1,0 +1,1 @@
+"""The energy and the emissions of a drivetrain run: ``report_to="codecarbon"``."""

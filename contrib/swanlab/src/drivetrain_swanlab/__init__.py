@@ -1,0 +1,1 @@
+"""What drivetrain logs, in SwanLab: ``report_to="swanlab"``."""
