@@ -1,0 +1,1 @@
+"""What drivetrain logs, as the files of DagsHub: ``report_to="dagshub"``."""
