@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -15,10 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Pictures
+from tests.support.small import make_trainer
 from torch import nn
 
 from drivetrain import TrainingArguments
-from drivetrain.plugin import NoOptions, Outcome, Run
+from drivetrain.plugin import Image, NoOptions, Outcome, Run
 from drivetrain.testing import ReporterSuite
 from drivetrain_tensorboard.reporter import TensorBoard
 
@@ -89,8 +93,8 @@ class TestTensorBoard(ReporterSuite):
 
     def read_back(self, folder: Path) -> list[dict[str, Any]]:
         found = []
-        for file in folder.rglob("events.out.*"):
-            events = read(file)
+        for logged in {file.parent for file in folder.rglob("events.out.*")}:
+            events = read(logged)  # with what resumed runs said is to be forgotten
             for tag in events.Tags()["scalars"]:
                 found += [{"step": event.step, tag: event.value} for event in events.Scalars(tag)]
         return found
@@ -109,14 +113,23 @@ def test_a_text_becomes_a_text(args: TrainingArguments) -> None:
     assert read_texts(args.logging_dir, "train/phase") == [(3, "warm-up")]
 
 
+def test_a_picture_is_a_picture_with_its_caption_as_a_text(args: TrainingArguments) -> None:
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    report(args, {3: {"eval/sample": Image(pixels, "the first")}, 5: {"eval/sample": Image(pixels)}})
+    first, second = read(args.logging_dir).Images("eval/sample")
+    assert (first.step, second.step) == (3, 5)
+    found = Pictures.open(io.BytesIO(first.encoded_image_string))
+    assert np.array(found).tolist() == pixels.tolist()
+    assert read_texts(args.logging_dir, "eval/sample") == [(3, "the first")]
+
+
 def test_what_is_neither_is_left_out_with_one_warning_that_names_it(
     args: TrainingArguments, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "drivetrain_tensorboard"):
+    with caplog.at_level(logging.WARNING, "drivetrain"):
         report(args, {1: {"eval/matrix": [[1, 0]], "eval/loss": 1.0}, 2: {"eval/matrix": [[0, 1]]}})
     assert [record.getMessage() for record in caplog.records] == [
-        "TensorBoard: 'eval/matrix' is left out, now and in what follows: [[1, 0]] (list) "
-        "is neither a number nor a text."
+        "TensorBoard: 'eval/matrix' is left out, now and in what follows: a list is nothing that it takes."
     ]
     assert read(args.logging_dir).Tags()["scalars"] == ["eval/loss"]
 
@@ -207,24 +220,55 @@ def test_closing_what_was_never_opened_does_nothing(args: TrainingArguments) -> 
 
 
 KILLED_RUN = """
-import os, signal, sys
-from torch import nn
-from drivetrain import TrainingArguments
-from drivetrain.plugin import NoOptions, Run
-from drivetrain_tensorboard.reporter import TensorBoard
+import os, signal
+from tests.support.small import make_trainer
+from drivetrain import TrainerCallback
 
-args = TrainingArguments(sys.argv[1], logging_dir=sys.argv[2], report_to="tensorboard")
-reporter = TensorBoard(args, NoOptions())
-reporter.open(Run("killed", {}, nn.Linear(1, 1), 0))
-for step in range(1, 4):
-    reporter.log({"train/loss": float(step)}, step)
-os.kill(os.getpid(), signal.SIGKILL)
+class Kills(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+make_trainer(
+    logging_dir="out/runs/Jan31_12-00-00_host",  # as it is by default, at another time
+    report_to="tensorboard",
+    reporter_errors="raise",  # in the thread that trains: each log is there when the next step begins
+    save_strategy="steps",
+    save_steps=2,
+    callbacks=[Kills()],
+).train()
 """
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_keeps_what_it_logged(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLED_RUN, str(tmp_path / "out"), str(tmp_path / "events")]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+def test_a_run_that_is_killed_keeps_what_it_logged_and_goes_on_in_its_folder(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    command = [sys.executable, "-c", KILLED_RUN]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, env=env)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert read_scalars(tmp_path / "events", "train/loss") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    (folder,) = (own_folder / "out" / "runs").iterdir()
+    assert [step for step, _ in read_scalars(folder, "train/loss")] == [1, 2, 3, 4]
+
+    trainer = make_trainer(report_to="tensorboard")
+    trainer.train(resume_from_checkpoint="out/checkpoint-2")
+    assert list((own_folder / "out" / "runs").iterdir()) == [folder]
+    logged = [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
+    scalars = read_scalars(folder, "train/loss")
+    assert [step for step, _ in scalars] == [1, 2, 3, 4, 5, 6]
+    assert dict(scalars) == pytest.approx(dict(logged))
+
+
+def test_a_folder_that_is_chosen_goes_before_that_of_the_run_that_is_resumed(
+    args: TrainingArguments,
+) -> None:
+    state = {"folder": "runs/Jan31_12-00-00_host"}
+    Path(args.output_dir, state["folder"]).mkdir(parents=True)
+    reporter = TensorBoard(args, NoOptions())
+    reporter.open(Run("a run", {}, nn.Linear(1, 1), 2, {}, state))
+    reporter.log({"train/loss": 1.0}, 3)
+    reporter.close("finished")
+    assert read_scalars(str(args.logging_dir), "train/loss") == [(3, 1.0)]
+    assert reporter.state() == {"folder": str(args.logging_dir)}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import re
 import textwrap
-from numbers import Real
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drivetrain.plugin import Outcome, ReporterPlugin, Run, quietly
+from drivetrain.plugin import Image, Outcome, ReporterPlugin, Run, as_float, quietly
 from drivetrain_tensorboard.model_config import describe_model_config
 
 with quietly():
@@ -21,35 +22,42 @@ if TYPE_CHECKING:
 
     from drivetrain import TrainingArguments
 
-logger = logging.getLogger(__name__)
-
 FOLDER_VARIABLE = "TENSORBOARD_LOGGING_DIR"
 """The environment variable with the folder to write to instead of the argument ``logging_dir``."""
+
+_NAMED_BY_TIME = re.compile(r"[\\/]runs[\\/][^\\/]*\d\d_\d\d-\d\d-\d\d_")
+"""What a `logging_dir` looks like that nobody chose: ``out/runs/Nov23_14-30-00_host``."""
 
 COMPARED_METRICS = ("train/loss", "eval/loss")
 """What TensorBoard's table of hyper-parameters shows beside them."""
 
 
 class TensorBoard(ReporterPlugin):
-    """Numbers as scalars, texts as texts, the arguments as a text and as hyper-parameters.
+    """Numbers as scalars, texts and pictures as such, the arguments as a text and as hyper-parameters.
 
     Everything that was logged is on disk when `log` returns, so a run that is killed keeps it. A run
-    that resumes tells TensorBoard to forget what was written after the checkpoint, so that no step
-    is shown twice.
+    that resumes goes on in its folder, unless another one is chosen, and tells TensorBoard to forget what
+    was written after the checkpoint, so that no step is shown twice.
     """
 
     def __init__(self, args: TrainingArguments, options: Any = None) -> None:
         super().__init__(args, options)
         self._writer: Any = None
         self._last_step = 0
-        self._skipped: set[str] = set()
+        self._folder = ""
+
+    def prepare(self) -> None:
+        """Choose the folder of a new run, which a checkpoint may tell of before `open` is done."""
+        self._folder = choose_folder(self.args, {})
 
     def open(self, run: Run) -> None:
         """Start an event file and describe the run in it."""
         self._release()
         self._last_step = run.start_step
         purge_step = run.start_step + 1 if run.start_step > 0 else None
-        self._writer = SummaryWriter(choose_folder(self.args), purge_step=purge_step)
+        self._folder = choose_folder(self.args, run.state)
+        _wait_for_a_later_name(Path(self._folder))
+        self._writer = SummaryWriter(self._folder, purge_step=purge_step)
         self._describe(run)
         self._writer.flush()
 
@@ -71,6 +79,14 @@ class TensorBoard(ReporterPlugin):
             self._writer.file_writer.add_summary(session_end)
         self._release()
 
+    def state(self) -> Mapping[str, Any]:
+        """The folder; as it lies in `output_dir`, so that both may be moved."""
+        if not self._folder:
+            return {}
+        folder, around = os.path.abspath(self._folder), os.path.abspath(self.args.output_dir)
+        is_inside = Path(folder).is_relative_to(around)
+        return {"folder": os.path.relpath(folder, around) if is_inside else folder}
+
     def _describe(self, run: Run) -> None:
         self._write_json("args", self.args.to_json_string(), run.start_step)
         model_config = describe_model_config(run.model)
@@ -87,17 +103,17 @@ class TensorBoard(ReporterPlugin):
         self._writer.add_text(key, textwrap.indent(json_text, "    "), step)
 
     def _write(self, key: str, value: Any, step: int) -> None:
-        number = as_number(value)
+        number = as_float(value)
         if number is not None:
             self._writer.add_scalar(key, number, step)
         elif isinstance(value, str):
             self._writer.add_text(key, value, step)
-        elif key not in self._skipped:
-            self._skipped.add(key)
-            logger.warning(
-                f"TensorBoard: {key!r} is left out, now and in what follows: {value!r} "
-                f"({type(value).__name__}) is neither a number nor a text."
-            )
+        elif isinstance(value, Image):
+            self._writer.add_image(key, value.pixels, step, dataformats="HWC")
+            if value.caption:
+                self._writer.add_text(key, value.caption, step)
+        else:
+            self.leave_out(key, value)
 
     def _release(self) -> None:
         if self._writer is not None:
@@ -105,15 +121,25 @@ class TensorBoard(ReporterPlugin):
             writer.close()
 
 
-def choose_folder(args: TrainingArguments) -> str:
-    """The folder to write to: what `FOLDER_VARIABLE` says, else the argument ``logging_dir``."""
-    folder = os.environ.get(FOLDER_VARIABLE) or args.logging_dir
-    assert folder is not None, "the arguments complete `logging_dir`"
-    return os.path.expanduser(folder)
+def choose_folder(args: TrainingArguments, state: Mapping[str, Any]) -> str:
+    """The folder to write to.
+
+    What `FOLDER_VARIABLE` says, else the argument ``logging_dir`` if it was chosen, else where the run that
+    is resumed wrote to, else the ``logging_dir`` that is named by the time.
+    """
+    assert args.logging_dir is not None, "the arguments complete `logging_dir`"
+    folder = os.path.expanduser(os.environ.get(FOLDER_VARIABLE) or args.logging_dir)
+    is_chosen = bool(os.environ.get(FOLDER_VARIABLE)) or not _NAMED_BY_TIME.search(folder)
+    if is_chosen or "folder" not in state:
+        return folder
+    of_before = os.path.join(args.output_dir, state["folder"])
+    return of_before if os.path.isdir(of_before) else folder
 
 
-def as_number(value: Any) -> float | None:
-    """The value as a float, where it is a number or a tensor or array without dimensions."""
-    if getattr(value, "ndim", None) == 0:  # of torch, NumPy, or what follows their manners
-        value = value.item()
-    return float(value) if isinstance(value, Real) else None
+def _wait_for_a_later_name(folder: Path) -> None:
+    """Wait until a new file will be read after those that are there.
+
+    They are read in the order of their names, which begin with the second that they were made in.
+    """
+    while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
+        time.sleep(0.02)
