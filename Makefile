@@ -29,6 +29,7 @@ DISTRIBUTIONS := . registry core plugins/torch plugins/tensorboard
 BUILDABLE := . registry core $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml contrib/*/pyproject.toml))
 # The other plugins, and the one that provides OPTIM: by its name, or as one of a family (`po_*`).
 PLUGINS := $(filter-out contrib/template $(DISTRIBUTIONS),$(filter plugins/% contrib/%,$(BUILDABLE)))
+APART := plugins/liger plugins/trackio contrib/dagshub contrib/dvclive contrib/flyte
 OPTIM_NAME = $(lastword $(subst :, ,$(OPTIM)))
 OPTIM_FAMILY = $(firstword $(subst _, ,$(OPTIM_NAME)))_\*
 OPTIM_PLUGIN = $(patsubst %/pyproject.toml,$(STAMPS)/%,$(shell \
@@ -55,10 +56,10 @@ demo: $(STAMPS)/demo $(OPTIM_PLUGIN) ## Train a small GPT: OPTIM=galore_adamw SC
 
 test: $(STAMPS)/test ## Run all tests but those that need a GPU.
 	$(SAY) 'Running all tests (some minutes)'
-	@$(BIN)/python -m pytest -n $(JOBS) -m "not gpu" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not gpu" $(PYTEST_ARGS)
 
 test-fast: $(STAMPS)/test ## Run the tests that take no installs and no whole trainings.
-	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not gpu" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not gpu" $(PYTEST_ARGS)
 
 torture: $(STAMPS)/test ## Kill training 3,000 times, a quarter of an hour: KILLS=500 SEED=7 ...
 	@$(BIN)/python tests/e2e/crashes/torture.py --kills $(KILLS) --jobs $(JOBS) $(if $(SEED),--seed $(SEED))
@@ -119,11 +120,12 @@ $(addprefix $(STAMPS)/,$(PLUGINS)): $(STAMPS)/%: %/pyproject.toml $(STAMPS)/base
 	@$(INSTALL) --no-build-isolation -e ./$*
 	@mkdir -p $(@D) && touch $@
 
-# All of them. Liger without its library: that brings Triton, a gigabyte, which computes nothing without a GPU.
+# All of them, but the libraries of a few: Liger's brings Triton, a gigabyte, which computes nothing without a GPU;
+# the others' move what the rest of this environment needs, and get one of their own when they are tested.
 $(STAMPS)/plugins-all: $(addsuffix /pyproject.toml,$(PLUGINS)) $(STAMPS)/base
 	$(SAY) 'Installing every plugin and the libraries (1 min)'
-	@$(INSTALL) --no-build-isolation $(addprefix -e ./,$(filter-out plugins/liger,$(PLUGINS)))
-	@$(INSTALL) --no-build-isolation --no-deps -e ./plugins/liger
+	@$(INSTALL) --no-build-isolation $(addprefix -e ./,$(filter-out $(APART),$(PLUGINS)))
+	@$(INSTALL) --no-build-isolation --no-deps $(addprefix -e ./,$(APART))
 	@touch $@
 
 $(STAMPS)/demo: requirements/demo.txt $(STAMPS)/base
