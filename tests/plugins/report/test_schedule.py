@@ -112,5 +112,7 @@ def test_a_terminal_without_braille_gets_stars(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_second_name_is_for_compare(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["schedule", "linear", "cosine"]) != 0
+    from drivetrain.cli import main
+
+    assert main(["schedule", "linear", "cosine"]) == 2
     assert "Type --compare cosine" in capsys.readouterr().err
