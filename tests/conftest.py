@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in subprocesses
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -54,6 +56,18 @@ def isolated_registry(
 def installed_plugins(isolated_registry: Registry) -> Registry:
     """For a test that wants the default registry to look at what is really installed."""
     return isolated_registry
+
+
+@pytest.fixture(autouse=True)
+def levels_of_loggers() -> Iterator[None]:
+    """What a run tells its loggers holds for the process: after a test it is what it was."""
+    loggers = [
+        logging.getLogger(name) for name in ("drivetrain", "transformers", "datasets", "accelerate")
+    ]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

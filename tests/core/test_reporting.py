@@ -349,6 +349,9 @@ class Interrupting(Noting):
 
 
 def test_losing_patience_with_a_reporter_does_not_lose_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's job in the background ignores it
     register("reporter", "interrupting", Interrupting)
     trainer = make_trainer(report_to="interrupting", reporter_timeout=20)
     assert trainer.train().global_step == 6

@@ -27,6 +27,16 @@ FLYTEKIT = (
     *("croniter>=0.3.20", "python-dateutil>=2.1,<3", "statsd>=3.0", "decorator", "jsonlines", "orjson"),
     *("more-itertools", "jaraco.classes", "jaraco.context", "jaraco.functools", "backports.tarfile"),
     *("botocore", "jmespath"),
+    *(
+        "aiohttp",
+        "aiohappyeyeballs",
+        "aiosignal",
+        "attrs",
+        "frozenlist",
+        "multidict",
+        "propcache",
+        "yarl",
+    ),
 )
 
 

@@ -256,5 +256,5 @@ def test_the_snippet_of_the_readme_runs() -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     done = subprocess.run([sys.executable, "-W", "error", "-c", snippet], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    losses = [float(loss) for loss in re.findall(r"'eval_loss': '([\d.e-]+)'", done.stdout)]
+    losses = [float(loss) for loss in re.findall(r"evaluation: loss ([\d.e-]+)", done.stderr)]
     assert losses[-1] < losses[0]

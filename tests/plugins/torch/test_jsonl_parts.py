@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import time
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +57,11 @@ def test_the_first_line_has_the_versions_that_the_run_is_made_with(tmp_path: Pat
     assert begin["facts"]["model"] == "Net"
 
 
-def test_versions_are_those_of_what_is_imported_and_cost_no_millisecond() -> None:
+def test_versions_are_those_of_what_is_imported() -> None:
     versions = read_versions()
-    assert "drivetrain-apollo" not in versions
-    seconds = []
-    for _ in range(20):
-        started = time.perf_counter()
-        assert read_versions() == versions
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 1e-3
+    assert versions["torch"] == torch.__version__
+    assert "drivetrain-torch" in versions
+    assert ("drivetrain-apollo" in versions) == ("drivetrain_apollo" in sys.modules)
 
 
 def test_a_run_that_failed_tells_the_error_and_reads_back_by_parts(tmp_path: Path) -> None:
