@@ -20,7 +20,8 @@ from drivetrain_registry.kinds import REPORTER
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECTS = [*REPOSITORY.glob("plugins/*/pyproject.toml"), *REPOSITORY.glob("contrib/*/pyproject.toml")]
 OUR_PLUGINS = {f"drivetrain-{project.parent.name}" for project in PROJECTS} - {"drivetrain-template"}
-WITH_DRIVETRAIN = ("drivetrain-torch", "drivetrain-tensorboard")
+BUILT_IN = ("torch", "tensorboard")
+WITH_DRIVETRAIN = tuple(f"drivetrain-{name}" for name in BUILT_IN)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +46,8 @@ def isolated_registry(
     and every run would be reported to all that need no key.
     """
     sees_all = "installed_plugins" in request.fixturenames
-    is_of_plugin = request.path.is_relative_to(REPOSITORY / "tests" / "plugins")
+    folder = request.path.parent
+    is_of_plugin = folder.parent == REPOSITORY / "tests" / "plugins" and folder.name not in BUILT_IN
     entries = our_entries if is_of_plugin else [entry for entry in our_entries if not is_tracker(entry)]
     registry = Registry() if sees_all else Registry(entries)
     monkeypatch.setattr("drivetrain_registry.registry._default", registry)
