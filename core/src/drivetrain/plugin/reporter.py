@@ -85,10 +85,11 @@ class ReporterPlugin(Plugin):
         self._left_out: set[str] = set()
 
     def prepare(self) -> None:
-        """Look at what only the thread that trains can see, such as a run that the user began in it.
+        """Do what only the thread that trains can: look at a run that the user began in it, say.
 
-        Called in that thread right before `open` is called in the reporter's own. Training waits for it:
-        neither network nor disk.
+        Called in that thread right before `open` is called in the reporter's own. Training waits for it, so
+        without network. A library that draws from the global random numbers when it is imported is
+        imported here, where they can be put back.
         """
 
     def open(self, run: Run) -> None:
